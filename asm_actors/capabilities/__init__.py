@@ -1,0 +1,1 @@
+"""Capabilities: what a provider can do, and whether that is what a run needs."""

@@ -1,0 +1,175 @@
+"""Effects: what a pure core wants done, as values; its shell does it.
+
+A core's step returns a list of these and never acts itself. They are few and closed: new behaviour belongs into a
+core, not into a new effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from asm_actors.errors import AsmError
+    from asm_actors.journal.append import Draft
+    from asm_actors.runs.run import Run
+    from asm_actors.sessions.session import Session
+
+__all__ = [
+    "AcquireSlot",
+    "CancelTimer",
+    "Effect",
+    "Leave",
+    "LoadRun",
+    "Note",
+    "Refuse",
+    "ReleaseSlot",
+    "Reply",
+    "SetTimer",
+    "StartRun",
+    "Then",
+    "ToProvider",
+    "ToRun",
+    "ToSession",
+    "Write",
+]
+
+
+class Reply(NamedTuple):
+    """Answer an asker."""
+
+    to: Any
+    """The asker's token; None if nobody waits."""
+    value: Any
+    """The answer."""
+
+
+class Refuse(NamedTuple):
+    """Answer an asker with an error."""
+
+    to: Any
+    """The asker's token; None if nobody waits."""
+    error: AsmError
+    """What it gets raised."""
+
+
+class Note(NamedTuple):
+    """Send the actor itself a message."""
+
+    message: Any
+    """The message."""
+
+
+Then: TypeAlias = Reply | Refuse | Note
+"""What may follow a write, once it is durable."""
+
+
+class Write(NamedTuple):
+    """Append to the journal: events and the records they lead to, in one transaction."""
+
+    drafts: Sequence[Draft]
+    """The events; with no events and no records it is a barrier behind all earlier writes."""
+    session: Session | None = None
+    """The session's new record, if it changed."""
+    runs: Sequence[Run] = ()
+    """New records of runs."""
+    then: Sequence[Then] = ()
+    """What follows when it is durable; if it cannot be made so, each asker in it gets the error."""
+
+
+class StartRun(NamedTuple):
+    """Start the actor of a run."""
+
+    run: Run
+    """Its record."""
+
+
+class ToRun(NamedTuple):
+    """Send a message to the actor of a run."""
+
+    run_id: str
+    """Which run."""
+    message: Any
+    """The message."""
+
+
+class ToSession(NamedTuple):
+    """Send a notice up to the session's actor."""
+
+    message: Any
+    """The notice."""
+
+
+class ToProvider(NamedTuple):
+    """Send a message to the provider's actor."""
+
+    message: Any
+    """The message."""
+
+
+class LoadRun(NamedTuple):
+    """Read a run's record from the store, then handle `message` with it (as `RunLoaded`)."""
+
+    run_id: str
+    """Which run."""
+    message: Any
+    """The message that needs the record."""
+    reply: Any
+    """The token of its asker."""
+
+
+class AcquireSlot(NamedTuple):
+    """Ask for a slot of a pool; the answer comes as a message."""
+
+    pool: str
+    """Which pool."""
+    wait: bool = False
+    """Whether to stand in line if none is free."""
+
+
+class ReleaseSlot(NamedTuple):
+    """Give a slot back while living on."""
+
+    pool: str
+    """Which pool."""
+
+
+class SetTimer(NamedTuple):
+    """Have a message delivered later."""
+
+    key: str
+    """Name of the timer; setting it again replaces it."""
+    delay_s: float
+    """Seconds from now."""
+    message: Any
+    """The message."""
+
+
+class CancelTimer(NamedTuple):
+    """Take a timer back; unknown ones are no error."""
+
+    key: str
+    """Name of the timer."""
+
+
+class Leave(NamedTuple):
+    """End the actor in good order."""
+
+
+Effect: TypeAlias = (
+    Reply
+    | Refuse
+    | Note
+    | Write
+    | StartRun
+    | ToRun
+    | ToSession
+    | ToProvider
+    | LoadRun
+    | AcquireSlot
+    | ReleaseSlot
+    | SetTimer
+    | CancelTimer
+    | Leave
+)
+"""Everything a core may want."""

@@ -1,0 +1,107 @@
+"""How sessions, runs and events get their names.
+
+Cores never make ids: the shell asks an :class:`Ids` and hands the result in, so that a simulation can replay
+a run with the very same names. The events of one append share one 128-bit *block*, and the event at place
+``k`` is named by :func:`event_id`. So a session actor draws one number per append instead of one per event.
+
+What a name may look like is told by ``asm_actors.serialization.check_id``.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import count
+from typing import Final, Protocol
+
+__all__ = [
+    "RUN_PREFIX",
+    "SESSION_PREFIX",
+    "Ids",
+    "RandomIds",
+    "SequentialIds",
+    "event_id",
+    "normalized_event_id",
+]
+
+SESSION_PREFIX: Final = "ses_"
+RUN_PREFIX: Final = "run_"
+
+_MASK: Final = (1 << 128) - 1
+# Two blocks lie 2**32 apart: no append comes near that many events.
+_BLOCK_SHIFT: Final = 32
+
+
+def event_id(base: int, index: int) -> str:
+    """Name the event at place ``index`` (from 0) of the append whose block is ``base``."""
+    return f"evt_{(base + index) & _MASK:032x}"
+
+
+def normalized_event_id(base: int, index: int) -> str:
+    """Name the normalized event at place ``index`` (from 0) of a batch whose block is ``base``."""
+    return f"nevt_{(base + index) & _MASK:032x}"
+
+
+class Ids(Protocol):
+    """Where new names come from. Calls may come from any thread."""
+
+    def session(self) -> str:
+        """Return a new session id: ``ses_`` and 32 lower-case hex digits."""
+        ...
+
+    def run(self) -> str:
+        """Return a new run id: ``run_`` and 32 lower-case hex digits."""
+        ...
+
+    def block(self) -> int:
+        """Return the 128-bit base for the event ids of one append."""
+        ...
+
+
+class RandomIds:
+    """Names that no other process will make, from the random source of the operating system.
+
+    A block costs no system call: the first one is drawn, the next ones follow it in steps. A forked child
+    draws its own start, else parent and child would name their events alike.
+    """
+
+    def __init__(self) -> None:
+        self._pid = 0
+        self._start = 0
+        self._steps = count()
+
+    def session(self) -> str:
+        """Return a new session id."""
+        return SESSION_PREFIX + os.urandom(16).hex()
+
+    def run(self) -> str:
+        """Return a new run id."""
+        return RUN_PREFIX + os.urandom(16).hex()
+
+    def block(self) -> int:
+        """Return the base for the event ids of one append."""
+        if self._pid != os.getpid():
+            # Two threads may both draw: the later start wins, and both starts are random, so no name repeats.
+            self._start = int.from_bytes(os.urandom(16), "big")
+            self._pid = os.getpid()
+        return (self._start + (next(self._steps) << _BLOCK_SHIFT)) & _MASK
+
+
+class SequentialIds:
+    """Names that count from 1: the same calls give the same names, in tests and in the simulation."""
+
+    def __init__(self) -> None:
+        self._sessions = count(1)
+        self._runs = count(1)
+        self._blocks = count(1)
+
+    def session(self) -> str:
+        """Return the next session id."""
+        return f"{SESSION_PREFIX}{next(self._sessions):032x}"
+
+    def run(self) -> str:
+        """Return the next run id."""
+        return f"{RUN_PREFIX}{next(self._runs):032x}"
+
+    def block(self) -> int:
+        """Return the next base: a multiple of 2**32."""
+        return next(self._blocks) << _BLOCK_SHIFT

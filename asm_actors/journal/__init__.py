@@ -1,0 +1,1 @@
+"""The journal: the append-only, ordered, durable record of everything that happened."""

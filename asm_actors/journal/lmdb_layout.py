@@ -1,0 +1,174 @@
+"""What lies where in an LMDB journal. Keys only: nothing here reads or writes.
+
+::
+
+    log        position of the first event · commit number       -> block: everything one commit wrote
+    sessions   session number                                    -> record
+    runs       run number                                        -> record
+    segments   session number · first sequence number            -> locators of consecutive segments in the log
+    members    session number · run number                       -> (empty): the runs of a session
+    names      kind · id or idempotency key                      -> number
+    marks      facet · value · chunk                             -> bits of 512 consecutive numbers
+    meta       name                                              -> layout version, and where to resume
+
+A commit writes one block into ``log`` and nothing else, for two reasons. Appending at the end touches a handful of
+pages however large the journal is; and every call into LMDB gives up the interpreter's lock, which under load
+costs far more than the write (a hundred puts against a busy thread: 25 ms). What a block holds is found through
+memory (``lmdb_recent``) until it is *settled*: moved into the other tables, many commits at once, so that a record
+that changed ten times is written there once. ``meta/resume`` names the first block that still matters to that
+memory; opening the journal reads from there.
+
+Numbers are eight bytes, big-endian, so that keys sort as numbers do.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from asm_actors.runs.run import Run
+from asm_actors.sessions.session import Session
+
+__all__ = [
+    "CHUNK",
+    "TABLES",
+    "Locator",
+    "facets_of_run",
+    "facets_of_session",
+    "mark_key",
+    "name_key",
+    "number_key",
+    "pack_locators",
+    "pair_key",
+    "unpack_locators",
+]
+
+LOG: Final = "log"
+SESSIONS: Final = "sessions"
+RUNS: Final = "runs"
+SEGMENTS: Final = "segments"
+MEMBERS: Final = "members"
+NAMES: Final = "names"
+MARKS: Final = "marks"
+META: Final = "meta"
+TABLES: Final = (LOG, SESSIONS, RUNS, SEGMENTS, MEMBERS, NAMES, MARKS, META)
+
+SCHEMA_KEY: Final = b"schema"
+RESUME_KEY: Final = b"resume"
+
+CHUNK: Final = 512
+"""How many consecutive numbers share one bit set."""
+
+# Kinds of names.
+SESSION_ID: Final = b"s"
+RUN_ID: Final = b"r"
+SESSION_KEY: Final = b"S"
+RUN_KEY: Final = b"R"
+
+# Facets that marks exist for.
+LISTED: Final = b"l"
+DELETED: Final = b"d"
+STATUS: Final = b"s"
+AGENT: Final = b"a"
+TAG: Final = b"t"
+PROVIDER: Final = b"p"
+RUN_STATUS: Final = b"r"
+
+_ONE: Final = struct.Struct(">Q")
+_TWO: Final = struct.Struct(">QQ")
+_CHUNK_NUMBER: Final = struct.Struct(">I")
+_LOCATOR: Final = struct.Struct(">QIQ16sII")
+
+# LMDB takes keys of up to 511 bytes. Names are checked to be shorter than this where callers hand them in.
+_MAX_TEXT: Final = 400
+
+number_key = _ONE.pack
+"""Make the key of a session or a run."""
+
+pair_key = _TWO.pack
+"""Make the key of a block, a segment or a member."""
+
+
+class Locator(NamedTuple):
+    """Where the events of one append are."""
+
+    first_sequence: int
+    n_events: int
+    first_position: int
+    block: bytes
+    """The key of the block in the log."""
+    offset: int
+    """Where in the block the segment begins."""
+    length: int
+
+
+def pack_locators(locators: Iterable[Locator]) -> bytes:
+    """Encode consecutive locators as one value."""
+    return b"".join([_LOCATOR.pack(*locator) for locator in locators])
+
+
+def unpack_locators(value: bytes | memoryview) -> Iterator[Locator]:
+    """Decode what :func:`pack_locators` made; raises ``struct.error`` if the value has another length."""
+    return map(Locator._make, _LOCATOR.iter_unpack(value))
+
+
+def number_of(key: bytes | memoryview) -> int:
+    """Return the number in an eight-byte key or value."""
+    number: int = _ONE.unpack(key)[0]
+    return number
+
+
+def pair_of(key: bytes | memoryview) -> tuple[int, int]:
+    """Return the two numbers of a sixteen-byte key."""
+    first, second = _TWO.unpack(key)
+    return first, second
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return data if len(data) <= _MAX_TEXT else data[: _MAX_TEXT - 32] + blake2b(data, digest_size=32).digest()
+
+
+def name_key(kind: bytes, text: str, owner: int | None = None) -> bytes:
+    """Make the key of an id or of an idempotency key; the latter belongs to ``owner``, a session's number."""
+    return kind + (b"" if owner is None else _ONE.pack(owner)) + _text(text)
+
+
+def mark_prefix(facet: bytes, value: str = "") -> bytes:
+    """Make the part of a mark's key that all chunks of one value share."""
+    data = _text(value)
+    # The length keeps one value's keys apart from those of a value that begins alike.
+    return facet + len(data).to_bytes(2, "big") + data
+
+
+def mark_key(prefix: bytes, chunk: int) -> bytes:
+    """Make the key of one chunk of marks."""
+    return prefix + _CHUNK_NUMBER.pack(chunk)
+
+
+def chunk_of(key: bytes | memoryview) -> int:
+    """Return the chunk that a mark's key ends in."""
+    chunk: int = _CHUNK_NUMBER.unpack(key[-_CHUNK_NUMBER.size :])[0]
+    return chunk
+
+
+def facets_of_session(session: Session) -> frozenset[bytes]:
+    """Return the prefixes under which a session is marked."""
+    facets = {
+        mark_prefix(LISTED),
+        mark_prefix(STATUS, session.status),
+        mark_prefix(AGENT, session.agent_id),
+    }
+    facets.update(mark_prefix(TAG, tag) for tag in session.tags)
+    if session.provider is not None:
+        facets.add(mark_prefix(PROVIDER, session.provider))
+    if session.deleted_us is not None:
+        facets.add(mark_prefix(DELETED))
+    return frozenset(facets)
+
+
+def facets_of_run(run: Run) -> frozenset[bytes]:
+    """Return the prefixes under which a run is marked."""
+    return frozenset((mark_prefix(RUN_STATUS, run.status),))

@@ -1,0 +1,73 @@
+"""What the journal's actor accepts, and what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from asm_actors.effects import Then
+    from asm_actors.errors import AsmError
+    from asm_actors.journal.append import Append
+
+__all__ = ["Await", "Commit", "Committed", "Flush", "Follow", "Unfollow", "Wake", "WriteFailed"]
+
+
+class Commit(NamedTuple):
+    """From a session: make this durable, then do what follows."""
+
+    writer: Any
+    """Ref that gets the notes in `then`, and `WriteFailed`."""
+    append: Append
+    """Events and records; without both it is a barrier behind this writer's earlier ones."""
+    then: Sequence[Then]
+    """What follows when it is durable."""
+
+
+class Committed(NamedTuple):
+    """From the committing thread: how the batch that is under way went."""
+
+    answers: Sequence[Any]
+    """Per append what the store answered; empty if the whole group failed."""
+    error: AsmError | None
+    """Why the whole group failed."""
+
+
+class WriteFailed(NamedTuple):
+    """To a writer: an append did not become durable and will not."""
+
+    error: AsmError
+    """Why."""
+
+
+class Flush(NamedTuple):
+    """Ask: answer (None) when all that was told before is durable."""
+
+
+class Follow(NamedTuple):
+    """From a subscription: keep recent events in the shared tail, I may read them."""
+
+
+class Unfollow(NamedTuple):
+    """From a subscription: I am gone."""
+
+    subscriber: Any
+    """Its ref."""
+
+
+class Await(NamedTuple):
+    """From a subscription that is at the end: one `Wake` when there is more."""
+
+    subscriber: Any
+    """Ref to wake."""
+    session_id: str | None
+    """The session it follows, or None for the whole journal."""
+    position: int
+    """How far the journal was when the subscription last looked."""
+
+
+class Wake(NamedTuple):
+    """To a subscription, once per `Await`: there may be more. A hint; read to know."""
+
+    position: int
+    """The journal's last committed position."""

@@ -1,0 +1,168 @@
+"""What a reader asks of a store: values that mean the same to every store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+from attrs import field, frozen
+
+from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.events import Event, EventType, parse_event_type
+from asm_actors.runs.run import RunStatus
+from asm_actors.serialization import check_id, check_integer, invalid, us_from_time
+from asm_actors.sessions.session import Session, SessionStatus
+
+__all__ = ["EventFilter", "EventPage", "SessionQuery", "statuses_of"]
+
+
+def statuses_of(
+    kind: type[SessionStatus | RunStatus], value: str | Iterable[str] | None
+) -> frozenset[str] | None:
+    """Return the statuses a query names, or None for any.
+
+    Raises:
+        StateError: ``invalid_status``.
+    """
+    if value is None:
+        return None
+    found = (value,) if isinstance(value, str) else tuple(value)
+    try:
+        return frozenset(kind(name) for name in found)
+    except ValueError:
+        known = ", ".join(member.value for member in kind)
+        raise AsmError(
+            ErrorCode.INVALID_STATUS,
+            f"{value!r} is no status; there are: {known}",
+            details={"status": repr(value)},
+        ) from None
+
+
+def _names(value: str | Iterable[str] | None) -> frozenset[str] | None:
+    if value is None:
+        return None
+    found = (value,) if isinstance(value, str) else value
+    if not isinstance(found, Iterable):
+        raise invalid("a filter by name", "takes one name or several", value)
+    return frozenset(check_id(name, "name") for name in found)
+
+
+def _types(value: EventType | str | Iterable[EventType | str] | None) -> frozenset[EventType] | None:
+    if value is None:
+        return None
+    found = (value,) if isinstance(value, str) else value
+    if not isinstance(found, Iterable):
+        raise invalid("types", "takes one event type or several", value)
+    return frozenset(parse_event_type(name) for name in found)
+
+
+def _instant(value: datetime | int | None) -> int | None:
+    if value is None or type(value) is int:
+        return value
+    return us_from_time(value, "since or until")
+
+
+def _bound(value: int | None) -> int | None:
+    return None if value is None else check_integer(value, "after, before or limit", least=0)
+
+
+@frozen
+class EventFilter:
+    """Which events a reader wants. Everything given must hold; the defaults want all of them.
+
+    Attributes:
+        run_ids: events of these runs (one id or several).
+        types: events of these types (one or several).
+        since: events of this instant or later (inclusive): an aware ``datetime``, or microseconds since the epoch.
+        until: events of this instant or earlier (inclusive), likewise.
+        after: events after this place (exclusive): a sequence number where one session is read, a position where
+            the whole journal is read.
+        before: events before this place (exclusive), likewise.
+        providers: events reported by these providers (one name or several).
+        correlation_id: events with this correlation id.
+        limit: at most so many events, the first ones in order.
+
+    Raises:
+        ValidationError: a field has the wrong type or is negative.
+        StateError: ``invalid_event_type``.
+    """
+
+    run_ids: frozenset[str] | None = field(default=None, converter=_names)
+    types: frozenset[EventType] | None = field(default=None, converter=_types)
+    since: int | None = field(default=None, converter=_instant)
+    until: int | None = field(default=None, converter=_instant)
+    after: int | None = field(default=None, converter=_bound)
+    before: int | None = field(default=None, converter=_bound)
+    providers: frozenset[str] | None = field(default=None, converter=_names)
+    correlation_id: str | None = None
+    limit: int | None = field(default=None, converter=_bound)
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether every event between ``after`` and ``before`` is wanted."""
+        return (
+            self.run_ids is None
+            and self.types is None
+            and self.since is None
+            and self.until is None
+            and self.providers is None
+            and self.correlation_id is None
+        )
+
+
+class EventPage(NamedTuple):
+    """What a bounded scan over the journal found."""
+
+    events: list[Event]
+    """The matching events in the order of the journal."""
+
+    position: int
+    """How far the scan came. Read on with ``after=position``, even if no event matched."""
+
+
+@frozen
+class SessionQuery:
+    """Which sessions a listing wants; shared by the stores, so that all of them mean the same.
+
+    Attributes:
+        statuses: the statuses of which one must hold, or None for any.
+        agent_id: the agent, or None for any.
+        tags: labels that must all be there.
+        provider: the provider, or None for any.
+        include_deleted: whether softly deleted ones are wanted too.
+    """
+
+    statuses: frozenset[str] | None
+    agent_id: str | None
+    tags: frozenset[str]
+    provider: str | None
+    include_deleted: bool
+
+    @classmethod
+    def of(
+        cls,
+        status: str | Iterable[str] | None,
+        agent_id: str | None,
+        tags: Iterable[str] | None,
+        provider: str | None,
+        *,
+        include_deleted: bool,
+    ) -> SessionQuery:
+        """Check what a caller asks for.
+
+        Raises:
+            StateError: ``invalid_status``.
+        """
+        labels = frozenset((tags,) if isinstance(tags, str) else tags or ())
+        return cls(statuses_of(SessionStatus, status), agent_id, labels, provider, include_deleted)
+
+    def matches(self, session: Session) -> bool:
+        """Tell whether a session is wanted."""
+        return (
+            (self.include_deleted or session.deleted_us is None)
+            and (self.statuses is None or session.status in self.statuses)
+            and (self.agent_id is None or session.agent_id == self.agent_id)
+            and (self.provider is None or session.provider == self.provider)
+            and self.tags.issubset(session.tags)
+        )

@@ -1,0 +1,40 @@
+"""Every message that user code may send to sessions and runs.
+
+Send them with `system.session(id).ask(…)`, `.tell(…)`, or `system.run(id)` likewise::
+
+    system.run(run_id).tell(messages.CancelRun(reason="user"))
+"""
+
+from __future__ import annotations
+
+from asm_actors.runs.messages import CancelRun
+from asm_actors.sessions.messages import (
+    ActivateSession,
+    AwaitRun,
+    CancelSession,
+    CompleteSession,
+    CreateRun,
+    ExecuteRun,
+    FailSession,
+    GetSession,
+    GetStatus,
+    PauseSession,
+    ResumeSession,
+    SubmitRun,
+)
+
+__all__ = [
+    "ActivateSession",
+    "AwaitRun",
+    "CancelRun",
+    "CancelSession",
+    "CompleteSession",
+    "CreateRun",
+    "ExecuteRun",
+    "FailSession",
+    "GetSession",
+    "GetStatus",
+    "PauseSession",
+    "ResumeSession",
+    "SubmitRun",
+]

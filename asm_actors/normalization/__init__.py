@@ -1,0 +1,1 @@
+"""Normalization: from what providers report in their own ways to one common form."""

@@ -1,0 +1,1 @@
+"""Where answers come from: the port, and the providers that implement it."""

@@ -1,0 +1,260 @@
+"""A provider's actor: one per configured provider, shared by all sessions.
+
+It owns one task per turn that is being answered, and the retries of it. What a provider raises on purpose (an
+`AsmError`) fails that turn; anything else it raises is a defect and crashes this actor: the tree starts it again
+with a growing pause, and the runs whose turns it took down decide what to do (`runs.state`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from attrs import frozen
+
+from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.providers import messages as m
+from asm_actors.providers.base import Provider
+from asm_actors.providers.items import Item, Raw, TurnStarted, Usage
+from asm_actors.services import Services
+from supervisors import Actor, Down, Monitor
+from supervisors.exits import ExitReason
+
+__all__ = ["ProviderActor", "ProviderStatistics"]
+
+logger = logging.getLogger("asm_actors.providers")
+
+MAX_HELD = 256
+"""Items a call holds for a run that does not ask for them; then it stops reading its stream."""
+# Nothing that the answer is made of: a turn that gave only these may be tried again.
+_PREAMBLE = (TurnStarted, Usage, Raw)
+
+
+@frozen
+class ProviderStatistics:
+    """A provider's actor at one moment.
+
+    Attributes:
+        name: The provider.
+        in_flight: Turns being answered.
+        started: Turns since this life began.
+        failed: Of these, failed ones.
+        retried: Attempts that were tried again.
+    """
+
+    name: str
+    in_flight: int
+    started: int
+    failed: int
+    retried: int
+
+
+class _Call:
+    """One turn that is being answered: between the task that reads the stream and the run that takes the items."""
+
+    __slots__ = (
+        "cancelled",
+        "credit",
+        "flushing",
+        "held",
+        "monitor",
+        "request",
+        "room",
+        "run",
+        "spoken",
+        "task",
+    )
+
+    def __init__(self, run: Any, request: Any, monitor: Monitor) -> None:
+        self.run = run
+        self.request = request
+        self.monitor = monitor
+        self.task: asyncio.Task[None] | None = None
+        self.held: list[Item] = []
+        self.credit = True
+        self.flushing = False
+        self.spoken = False
+        self.cancelled = False
+        self.room: asyncio.Future[None] | None = None
+
+
+class ProviderActor(Actor):
+    """See the module.
+
+    Args:
+        services: The system's.
+        name: Which of its providers.
+    """
+
+    def __init__(self, services: Services, name: str) -> None:
+        super().__init__()
+        self._services = services
+        self._name = name
+        self._provider: Provider = services.providers[name]
+        self._calls: dict[str, _Call] = {}
+        self._opened: asyncio.Future[None] | None = None
+        self._started = self._failed = self._retried = 0
+
+    def statistics(self) -> ProviderStatistics:
+        """Numbers of this moment."""
+        return ProviderStatistics(self._name, len(self._calls), self._started, self._failed, self._retried)
+
+    def on_receive(self, message: Any) -> Any:
+        kind = type(message)
+        if kind is m.StartTurn:
+            self._start(message)
+        elif kind is m.More:
+            self._more(message.run_id)
+        elif kind is m.CancelTurn:
+            self._cancel(message.run_id)
+        elif kind is Down:
+            self._run_gone(message.ref)
+        else:
+            return super().on_receive(message)
+        return None
+
+    def on_exit_request(self, reason: ExitReason) -> bool:
+        self._give_up_calls()
+        self.spawn(self._close_and_leave(reason), name=f"close-{self._name}")
+        return True
+
+    async def _close_and_leave(self, reason: ExitReason) -> None:
+        tasks = [call.task for call in self._calls.values() if call.task is not None]
+        if tasks:
+            await asyncio.wait(tasks)
+        try:
+            await self._provider.aclose()
+        finally:
+            self.exit(reason)
+
+    def _give_up_calls(self) -> None:
+        for call in self._calls.values():
+            if call.task is not None:
+                call.task.cancel()
+
+    # --- Calls -------------------------------------------------------------------------------------------------
+
+    def _start(self, message: m.StartTurn) -> None:
+        run_id = message.request.run_id
+        call = self._calls[run_id] = _Call(message.run, message.request, self.monitor(message.run))
+        self._started += 1
+        call.task = self.spawn(self._answer(call), name=run_id)
+
+    def _cancel(self, run_id: str) -> None:
+        call = self._calls.get(run_id)
+        if call is not None and call.task is not None:
+            call.cancelled = True
+            call.task.cancel()
+
+    def _run_gone(self, ref: Any) -> None:
+        for run_id, call in self._calls.items():
+            if call.run is ref:
+                self._cancel(run_id)
+                return
+
+    async def _answer(self, call: _Call) -> None:
+        run_id = call.request.run_id
+        try:
+            error = await self._attempts(call)
+            self._finish(call, error)
+        except asyncio.CancelledError:
+            if not call.cancelled:
+                raise  # this actor is ending; the run hears of that
+            call.run.post(m.TurnStopped(tuple(call.held)))
+            raise
+        finally:
+            self.demonitor(call.monitor)
+            if self._calls.get(run_id) is call:
+                del self._calls[run_id]
+
+    async def _attempts(self, call: _Call) -> AsmError | None:
+        attempt = call.request.attempt
+        while True:
+            try:
+                await self._open()
+                await self._read(call, call.request._replace(attempt=attempt))
+            except AsmError as error:
+                may_retry = not call.spoken or self._provider.resumable
+                delay = (
+                    self._services.retry.delay(attempt, error, self._services.random) if may_retry else None
+                )
+                if delay is None:
+                    return error
+                self._retried += 1
+                call.held.clear()
+                call.run.post(m.TurnRetries(error, attempt, delay))
+                await asyncio.sleep(delay)
+                attempt += 1
+            else:
+                return None
+
+    async def _open(self) -> None:
+        """Open the provider once per life, whoever needs it first."""
+        if self._opened is None or (self._opened.done() and self._opened.exception() is not None):
+            self._opened = asyncio.ensure_future(self._provider.open())
+        await asyncio.shield(self._opened)
+
+    async def _read(self, call: _Call, request: Any) -> None:
+        timeout = self._provider.timeout
+        if timeout is None:
+            await self._read_stream(call, request)
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                await self._read_stream(call, request)
+        except TimeoutError as error:
+            raise AsmError(
+                ErrorCode.PROVIDER_TIMEOUT,
+                f"provider {self._name} did not finish the turn within {timeout:g} s",
+            ) from error
+
+    async def _read_stream(self, call: _Call, request: Any) -> None:
+        stream = self._provider.stream(request)
+        held = call.held
+        try:
+            async for item in stream:
+                held.append(item)
+                if not call.spoken and not isinstance(item, _PREAMBLE):
+                    call.spoken = True
+                if call.credit:
+                    if not call.flushing:
+                        # Not at once: what the stream has ready goes in one batch.
+                        call.flushing = True
+                        asyncio.get_running_loop().call_soon(self._flush, call)
+                if len(held) >= MAX_HELD:
+                    call.room = asyncio.get_running_loop().create_future()
+                    await call.room
+        finally:
+            await stream.aclose()
+
+    def _flush(self, call: _Call) -> None:
+        call.flushing = False
+        if call.credit and call.held and self._calls.get(call.request.run_id) is call:
+            call.credit = False
+            self._send(call)
+
+    def _more(self, run_id: str) -> None:
+        call = self._calls.get(run_id)
+        if call is None:
+            return
+        if call.held:
+            self._send(call)
+        else:
+            call.credit = True
+
+    def _send(self, call: _Call) -> None:
+        items = tuple(call.held)
+        call.held.clear()
+        call.run.post(m.TurnItems(items))
+        if call.room is not None:
+            room, call.room = call.room, None
+            if not room.done():
+                room.set_result(None)
+
+    def _finish(self, call: _Call, error: AsmError | None) -> None:
+        if error is not None:
+            self._failed += 1
+        items = tuple(call.held)
+        call.held.clear()
+        call.run.post(m.TurnItems(items, True, error))

@@ -1,0 +1,381 @@
+"""Claude over Anthropic's Messages API. The only module that uses the ``anthropic`` SDK.
+
+The SDK does the HTTP; the request's body is built in ``anthropic_request``, the answer read in
+``anthropic_stream``. Retries are the runtime's, so the SDK's own are switched off. The SDK takes about a
+second to import: that, and making its client, happen in a thread when the provider is opened, so that neither
+``import asm_actors`` nor the event loop waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.normalization.provider_error import ProviderErrorKind
+from asm_actors.providers.anthropic_request import build_body, thinking_param
+from asm_actors.providers.anthropic_stream import StreamReader, malformed, said, truncated
+from asm_actors.providers.base import BaseProvider, TurnRequest
+from asm_actors.providers.items import Item
+
+if TYPE_CHECKING:
+    from anthropic import APIStatusError, AsyncAnthropic
+
+__all__ = ["AnthropicProvider", "error_from", "retry_after_of"]
+
+_KEY: Final = "ANTHROPIC_API_KEY"
+_BASE_URL: Final = "ANTHROPIC_BASE_URL"
+_PATH: Final = "/v1/messages"
+
+# What the API says in ``error.type``; asked where the status does not tell: an error in mid-stream comes with
+# a 200.
+_BY_TYPE: Final[Mapping[str, ErrorCode]] = {
+    "api_error": ErrorCode.PROVIDER_UNAVAILABLE,
+    "authentication_error": ErrorCode.PROVIDER_AUTHENTICATION_FAILED,
+    "billing_error": ErrorCode.PROVIDER_QUOTA_EXCEEDED,
+    "conflict_error": ErrorCode.PROVIDER_ERROR,
+    "invalid_request_error": ErrorCode.PROVIDER_ERROR,
+    "not_found_error": ErrorCode.PROVIDER_ERROR,
+    "overloaded_error": ErrorCode.PROVIDER_UNAVAILABLE,
+    "permission_error": ErrorCode.PROVIDER_AUTHENTICATION_FAILED,
+    "rate_limit_error": ErrorCode.PROVIDER_RATE_LIMITED,
+    "request_too_large": ErrorCode.PROVIDER_ERROR,
+    "timeout_error": ErrorCode.PROVIDER_TIMEOUT,
+}
+# Statuses with a meaning of their own. Of the others, 5xx is ``provider_unavailable``, the rest
+# ``provider_error``.
+_BY_STATUS: Final[Mapping[int, ErrorCode]] = {
+    401: ErrorCode.PROVIDER_AUTHENTICATION_FAILED,
+    402: ErrorCode.PROVIDER_QUOTA_EXCEEDED,
+    403: ErrorCode.PROVIDER_AUTHENTICATION_FAILED,
+    408: ErrorCode.PROVIDER_TIMEOUT,
+    429: ErrorCode.PROVIDER_RATE_LIMITED,
+    501: ErrorCode.PROVIDER_ERROR,
+    504: ErrorCode.PROVIDER_TIMEOUT,
+}
+# What the normal form calls each code, where nothing more is known.
+_KINDS: Final[Mapping[ErrorCode, ProviderErrorKind]] = {
+    ErrorCode.PROVIDER_AUTHENTICATION_FAILED: ProviderErrorKind.AUTHENTICATION,
+    ErrorCode.PROVIDER_ERROR: ProviderErrorKind.INVALID_REQUEST,
+    ErrorCode.PROVIDER_QUOTA_EXCEEDED: ProviderErrorKind.QUOTA_EXCEEDED,
+    ErrorCode.PROVIDER_RATE_LIMITED: ProviderErrorKind.RATE_LIMIT,
+    ErrorCode.PROVIDER_TIMEOUT: ProviderErrorKind.TIMEOUT,
+    ErrorCode.PROVIDER_UNAVAILABLE: ProviderErrorKind.SERVER_ERROR,
+}
+# Words in the API's machine-readable cause, or in its message, that speak of money and not of the request.
+_QUOTA_WORDS: Final = ("spend_limit", "billing", "credit balance")
+
+_NO_KEY: Final = (
+    f"no API key: set the environment variable {_KEY}, or pass api_key= to AnthropicProvider"
+    " (keys are made at https://platform.claude.com)"
+)
+
+
+class AnthropicProvider(BaseProvider):
+    """Claude over the Messages API, streamed.
+
+    Options of one call (``adapter_opts``): ``model max_tokens temperature thinking system_prompt tools
+    tool_choice stop_sequences metadata``. Which of them a model accepts is the API's business; what it
+    refuses is a ``provider_error``.
+
+    Args:
+        model: the model, unless a call names another.
+        api_key: the key; by default the environment's ``ANTHROPIC_API_KEY``, read when the provider is
+            opened.
+        base_url: where the API is; by default ``ANTHROPIC_BASE_URL``, else Anthropic's.
+        max_tokens: bound on each answer.
+        thinking: ``"adaptive"``, a budget of tokens, the API's own map, or None.
+        timeout: seconds one turn may take in all; None for no bound.
+        idle_timeout: seconds of silence after which a turn is given up (``provider_timeout``). The API sends
+            a sign of life every few seconds while the model thinks.
+        connect_timeout: seconds to wait for a connection.
+        default_headers: sent with each request.
+        client: an ``AsyncAnthropic`` (or one of its relatives for other clouds) to use instead of making one;
+            key and base URL are then its own, and it is not closed.
+        name: the provider's name; the system sets it to the one it is configured under.
+
+    Raises:
+        ValidationError: a setting is out of range.
+    """
+
+    version: ClassVar[str] = "1"
+    description: ClassVar[str | None] = "Claude over Anthropic's Messages API"
+    offers: tuple[tuple[str, str], ...] = (
+        ("streaming", "sampling"),
+        ("tool_use", "tool"),
+        ("vision", "resource"),
+        ("system_prompts", "prompt"),
+        ("interrupt", "sampling"),
+    )
+    # An answer that broke off cannot be continued: a second try makes another answer.
+    resumable = False
+
+    def __init__(
+        self,
+        model: str = "claude-haiku-4-5",
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        max_tokens: int = 4096,
+        thinking: Any = None,
+        timeout: float | None = 600.0,
+        idle_timeout: float = 120.0,
+        connect_timeout: float = 10.0,
+        default_headers: Mapping[str, str] | None = None,
+        client: AsyncAnthropic | None = None,
+        name: str = "anthropic",
+    ) -> None:
+        for setting, value in (
+            ("timeout", timeout),
+            ("idle_timeout", idle_timeout),
+            ("connect_timeout", connect_timeout),
+        ):
+            if value is not None and not value > 0:
+                raise AsmError(ErrorCode.VALIDATION_ERROR, f"{setting} is more than 0 seconds, not {value!r}")
+        if max_tokens < 1:
+            raise AsmError(ErrorCode.VALIDATION_ERROR, f"max_tokens is at least 1, not {max_tokens!r}")
+        thinking_param(thinking, max_tokens)
+        self.name = name
+        self.model = model
+        self.timeout = timeout
+        self._api_key = api_key
+        self._base_url = base_url
+        self._max_tokens = max_tokens
+        self._thinking = thinking
+        self._idle_timeout = idle_timeout
+        self._connect_timeout = connect_timeout
+        self._headers = dict(default_headers or {})
+        self._given = client
+        self._client: AsyncAnthropic | None = None
+
+    def __repr__(self) -> str:
+        where = "" if self.base_url is None else f", base_url={_without_secrets(self.base_url)!r}"
+        return f"{type(self).__name__}(name={self.name!r}, model={self.model!r}{where})"
+
+    @property
+    def base_url(self) -> str | None:
+        """Where the API is; None for Anthropic's own address."""
+        return self._base_url or os.environ.get(_BASE_URL) or None
+
+    def check(self) -> None:
+        """See that there is a key.
+
+        Raises:
+            ProviderError: ``provider_authentication_failed``, with what to do about it.
+        """
+        if self._given is None and not self._key():
+            raise AsmError(
+                ErrorCode.PROVIDER_AUTHENTICATION_FAILED,
+                _NO_KEY,
+                provider_error=said(ProviderErrorKind.AUTHENTICATION, "no API key"),
+            )
+
+    async def open(self) -> None:
+        """Make the client.
+
+        Raises:
+            ProviderError: there is no key.
+        """
+        self.check()
+        if self._client is not None:
+            return
+        client = await asyncio.to_thread(self._make_client)
+        if not self._adopt(client) and self._given is None:
+            await client.close()  # two streams opened at once, and the other was faster
+
+    async def aclose(self) -> None:
+        """Close the connections, unless the client was given."""
+        client, self._client = self._client, None
+        if client is not None and self._given is None:
+            await client.close()
+
+    async def stream(self, request: TurnRequest) -> AsyncGenerator[Item, None]:
+        """Answer one turn.
+
+        Raises:
+            ValidationError: the request is malformed; nothing was sent.
+            ProviderError: the API refused, failed, or broke off.
+        """
+        body = build_body(request, model=self.model, max_tokens=self._max_tokens, thinking=self._thinking)
+        if self._client is None:
+            await self.open()
+        tools = tuple(tool["name"] for tool in body.get("tools", ()) if "name" in tool)
+        reader = StreamReader(tools)
+        async with aclosing(self._events(body)) as events:
+            async for event in events:
+                for item in reader.feed(event):
+                    yield item
+                if reader.done:
+                    return
+        if reader.started:
+            raise truncated("it ended before message_stop")
+        raise truncated("it ended before it began")
+
+    async def _events(self, body: dict[str, Any]) -> AsyncGenerator[Any, None]:
+        """Post the request and yield the events of the answer as plain maps, errors mapped."""
+        from anthropic import AsyncStream
+
+        assert self._client is not None
+        try:
+            # ``post`` and not ``messages.create``: it leaves the events as the maps they are on the wire,
+            # which costs a tenth, and works alike with every version of the SDK and of the API.
+            stream = await self._client.post(
+                _PATH, cast_to=object, body=body, stream=True, stream_cls=AsyncStream[object]
+            )
+            try:
+                kind = stream.response.headers.get("content-type", "")
+                if "text/event-stream" not in kind:
+                    raise malformed(f"it is {kind or 'of no type'}, not text/event-stream")
+                async for event in stream:
+                    yield event
+            finally:
+                await stream.close()
+        except AsmError:
+            raise
+        except Exception as error:
+            mapped = error_from(error, secret=self._key())
+            if mapped is None:
+                raise
+            raise mapped from error
+
+    def _key(self) -> str | None:
+        return self._api_key or os.environ.get(_KEY) or None
+
+    def _adopt(self, client: AsyncAnthropic) -> bool:
+        if self._client is None:
+            self._client = client
+        return self._client is client
+
+    def _make_client(self) -> AsyncAnthropic:
+        import anthropic
+
+        if self._given is not None:
+            return self._given.with_options(max_retries=0)
+        return anthropic.AsyncAnthropic(
+            api_key=self._key(),
+            base_url=self.base_url,
+            max_retries=0,
+            timeout=anthropic.Timeout(self._idle_timeout, connect=self._connect_timeout),
+            default_headers=self._headers,
+        )
+
+
+def error_from(error: Exception, *, secret: str | None = None) -> AsmError | None:
+    """Return our error for one of the SDK, of its HTTP library or of its decoding; None for any other.
+
+    Args:
+        error: what was raised while a request was sent or its answer read.
+        secret: a text that must not appear in the result, such as the key.
+    """
+    import anthropic
+
+    family = frozenset(kind.__name__ for kind in type(error).__mro__)
+    if isinstance(error, anthropic.APIStatusError):
+        return _status_error(error, secret)
+    # The HTTP library below the SDK has changed its name once already; those of its base classes have not.
+    if isinstance(error, anthropic.APITimeoutError) or "TimeoutException" in family:
+        return _plain(ErrorCode.PROVIDER_TIMEOUT, "the provider did not answer in time")
+    if isinstance(error, anthropic.APIConnectionError) or "HTTPError" in family:
+        text = _scrubbed(f"the provider cannot be reached: {_root_of(error)}", secret)
+        return _plain(ErrorCode.PROVIDER_UNAVAILABLE, text, ProviderErrorKind.CONNECTION_ERROR)
+    text = _scrubbed(str(error), secret)
+    if isinstance(error, anthropic.APIResponseValidationError | ValueError):
+        return malformed(text[:200])
+    if "CredentialsError" in family:
+        return _plain(ErrorCode.PROVIDER_AUTHENTICATION_FAILED, text)
+    if isinstance(error, anthropic.AnthropicError):
+        return _plain(ErrorCode.PROVIDER_ERROR, text, ProviderErrorKind.UNKNOWN)
+    return None
+
+
+def retry_after_of(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Return the seconds that a response asks to wait, from ``retry-after-ms`` or ``retry-after``.
+
+    A date is taken relative to the response's own ``date``, so that clocks need not agree.
+
+    Args:
+        headers: the response's headers, names in lower case or in a map that ignores case.
+        now: what a date is relative to if the response has none; by default the present.
+    """
+    milliseconds, plain = headers.get("retry-after-ms"), headers.get("retry-after")
+    for text, unit in ((milliseconds, 0.001), (plain, 1.0)):
+        try:
+            seconds = float(text or "") * unit
+        except ValueError:
+            continue
+        if 0 <= seconds < float("inf"):
+            return seconds
+    until = _date(plain)
+    if until is None:
+        return None
+    since = _date(headers.get("date")) or now or datetime.now(UTC)
+    return max(0.0, (until - since).total_seconds())
+
+
+def _status_error(error: APIStatusError, secret: str | None) -> AsmError:
+    status = error.status_code
+    body = _map_in(error.body, "error")
+    kind, cause = str(body.get("type")), _map_in(body, "details").get("error_code")
+    message = _scrubbed(str(body.get("message") or error.message), secret)
+    code = _BY_STATUS.get(status) or _BY_TYPE.get(kind)
+    if code is None:
+        code = ErrorCode.PROVIDER_UNAVAILABLE if status >= 500 else ErrorCode.PROVIDER_ERROR
+    if any(word in f"{cause} {message}".lower() for word in _QUOTA_WORDS):
+        code = ErrorCode.PROVIDER_QUOTA_EXCEEDED
+    overloaded = status == 529 or kind == "overloaded_error"
+    headers = error.response.headers
+    details = {
+        "status": status,
+        "error_type": body.get("type"),
+        "error_code": cause,
+        "request_id": headers.get("request-id"),
+    }
+    return AsmError(
+        code,
+        f"the provider answered {status}: {message}" if status >= 400 else f"the provider failed: {message}",
+        details={name: value for name, value in details.items() if value is not None},
+        provider_error=said(ProviderErrorKind.OVERLOADED if overloaded else _KINDS[code], message),
+        retry_after=retry_after_of(headers),
+    )
+
+
+def _plain(code: ErrorCode, message: str, kind: ProviderErrorKind | None = None) -> AsmError:
+    return AsmError(code, message, provider_error=said(kind or _KINDS[code], message))
+
+
+def _map_in(outer: object, name: str) -> Mapping[str, Any]:
+    inner = outer.get(name) if isinstance(outer, Mapping) else None
+    return inner if isinstance(inner, Mapping) else {}
+
+
+def _root_of(error: BaseException) -> str:
+    """Return the deepest text there is: the SDK itself only says that there was a connection error."""
+    found = str(error)
+    link: BaseException | None = error
+    while link is not None:
+        found = str(link) or found
+        link = link.__cause__ or link.__context__
+    return found
+
+
+def _scrubbed(text: str, secret: str | None) -> str:
+    return text.replace(secret, "[key]") if secret else text
+
+
+def _without_secrets(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+
+
+def _date(text: str | None) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)

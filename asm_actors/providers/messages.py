@@ -1,0 +1,69 @@
+"""What a provider's actor accepts, and what it tells the run that asked.
+
+Items flow by credit: the actor sends one batch, and the next one only after the run asked for it (`More`). What
+arrives meanwhile waits in the call, which stops reading its stream when it holds enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from asm_actors.errors import AsmError
+    from asm_actors.providers.base import TurnRequest
+    from asm_actors.providers.items import Item
+
+__all__ = ["CancelTurn", "More", "StartTurn", "TurnItems", "TurnRetries", "TurnStopped"]
+
+
+class StartTurn(NamedTuple):
+    """From a run: answer one turn."""
+
+    run: Any
+    """Ref of the run's actor; if it ends, the turn is cancelled."""
+    request: TurnRequest
+    """What to answer."""
+
+
+class More(NamedTuple):
+    """From a run: send the next batch."""
+
+    run_id: str
+    """Whose turn."""
+
+
+class CancelTurn(NamedTuple):
+    """From a run: close the stream; `TurnStopped` answers when it is closed."""
+
+    run_id: str
+    """Whose turn."""
+
+
+class TurnItems(NamedTuple):
+    """To the run: the next items of its turn."""
+
+    items: Sequence[Item]
+    """In order; may be empty when only the end is told."""
+    is_last: bool = False
+    """Whether the turn is over."""
+    error: AsmError | None = None
+    """How it failed, if it did; only with `is_last`."""
+
+
+class TurnRetries(NamedTuple):
+    """To the run: an attempt failed, the next one follows."""
+
+    error: AsmError
+    """How it failed."""
+    attempt: int
+    """Which attempt failed, from 1."""
+    delay_s: float
+    """Seconds until the next one."""
+
+
+class TurnStopped(NamedTuple):
+    """To the run: the stream is closed after a `CancelTurn`; items that had arrived are here."""
+
+    items: Sequence[Item]
+    """What had arrived and was not sent yet."""

@@ -1,0 +1,211 @@
+"""A provider that plays scripts: deterministic, without network, and able to fail in every way that matters.
+
+The same provider serves tests, examples, simulations and benchmarks, so a script without acts and without
+delay is played as one precomputed tuple. How scripts are written is told in ``asm_actors.providers.script``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final, Literal, TypeAlias
+
+from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.providers.base import BaseProvider, TurnRequest
+from asm_actors.providers.items import Item, TextDelta
+from asm_actors.providers.script import (
+    ACTS,
+    Script,
+    crash,
+    fail,
+    is_raising,
+    perform,
+    stall,
+    text,
+    thinking,
+    tool_call,
+    tool_result,
+    usage,
+)
+
+__all__ = ["GOLDEN", "Script", "ScriptedProvider", "Source"]
+
+_CHUNK: Final = 10
+_HISTORY: Final = 1000
+
+Source: TypeAlias = "Script | Sequence[Script] | Callable[[TurnRequest], Script]"
+"""Where scripts come from: one for all calls, a list, or a function of the request."""
+
+
+class ScriptedProvider(BaseProvider):
+    """Plays scripts.
+
+    Args:
+        script: one script for every call; a list, see ``by``; a function of the request; or None for the
+            answer "Mock response" with 10 and 20 tokens.
+        by: which script of a list a call plays: ``"call"`` the first call the first one, the second the
+            second; ``"turn"`` that of the request's turn; ``"attempt"`` that of its attempt. Beyond the end,
+            the last.
+        chunks: instead of ``script``: the answer's pieces, or how many pieces it has.
+        delay: seconds to sleep before each piece of text, on the running loop's clock.
+        name: the provider's name; the system sets it to the one it is configured under.
+        capabilities: pairs of name and type, for the manifest.
+        resumable: whether a turn may be tried again although it already said something.
+
+    Attributes:
+        calls: how many streams were begun.
+        open_streams: how many are open now.
+        abandoned: how many were cancelled or closed before they ended.
+        requests: the last thousand requests, oldest first.
+
+    Raises:
+        ValidationError: the list is empty, or both ``script`` and ``chunks`` are given.
+    """
+
+    version: ClassVar[str] = "1"
+    description: ClassVar[str | None] = "Plays scripts; for tests, simulations and benchmarks"
+
+    def __init__(
+        self,
+        script: Source | None = None,
+        *,
+        by: Literal["call", "turn", "attempt"] = "call",
+        chunks: int | Sequence[str] | None = None,
+        delay: float = 0.0,
+        name: str = "scripted",
+        capabilities: Iterable[tuple[str, str]] = (("chat", "tool"), ("sampling", "sampling")),
+        resumable: bool = False,
+    ) -> None:
+        if script is not None and chunks is not None:
+            raise AsmError(ErrorCode.VALIDATION_ERROR, "give either a script or chunks, not both")
+        if by not in ("call", "turn", "attempt"):
+            raise AsmError(ErrorCode.VALIDATION_ERROR, f"'by' is call, turn or attempt, not {by!r:.80}")
+        if not delay >= 0:
+            raise AsmError(ErrorCode.VALIDATION_ERROR, f"delay is at least 0 seconds, not {delay!r}")
+        self.name = name
+        self.offers = tuple(capabilities)
+        self.resumable = resumable
+        self.delay = delay
+        self.calls = 0
+        self.open_streams = 0
+        self.abandoned = 0
+        self.requests: deque[TurnRequest] = deque(maxlen=_HISTORY)
+        self._by = by
+        self._choose: Callable[[TurnRequest], Script] | None = None
+        self._scripts: tuple[Script, ...] = ()
+        if callable(script):
+            self._choose = script
+        elif script is None:
+            self._scripts = (_answer(chunks),)
+        else:
+            self._scripts = (script,) if isinstance(script, Script) else tuple(script)
+            if not self._scripts:
+                raise AsmError(ErrorCode.VALIDATION_ERROR, "a list of scripts holds at least one")
+
+    @classmethod
+    def golden(cls, name: str, /, **options: Any) -> ScriptedProvider:
+        """Return a provider that plays one of :data:`GOLDEN`.
+
+        Raises:
+            ResourceError: ``not_found``: there is none of that name.
+        """
+        if name not in GOLDEN:
+            raise AsmError(
+                ErrorCode.NOT_FOUND, f"there is no golden script {name!r}; there are {sorted(GOLDEN)}"
+            )
+        by, scripts = GOLDEN[name]
+        return cls(scripts, by=by, **options)
+
+    async def stream(self, request: TurnRequest) -> AsyncGenerator[Item, None]:
+        """Play the script for this request."""
+        script = self._script_for(request)
+        self.calls += 1
+        self.requests.append(request)
+        self.open_streams += 1
+        ended = False
+        try:
+            if script.items is not None and not self.delay:
+                for item in script.items:
+                    yield item
+            else:
+                for step in script.steps:
+                    if isinstance(step, TextDelta):
+                        if self.delay:
+                            await asyncio.sleep(self.delay)
+                        yield step
+                    elif isinstance(step, ACTS):
+                        ended = is_raising(step)
+                        await perform(step)
+                    else:
+                        yield step
+            ended = True
+        finally:
+            self.open_streams -= 1
+            if not ended:
+                self.abandoned += 1
+
+    def _script_for(self, request: TurnRequest) -> Script:
+        if self._choose is not None:
+            return self._choose(request)
+        last = len(self._scripts) - 1
+        if not last:
+            return self._scripts[0]
+        at = {"call": self.calls, "turn": request.turn - 1, "attempt": request.attempt - 1}[self._by]
+        return self._scripts[min(max(at, 0), last)]
+
+
+def _answer(chunks: int | Sequence[str] | None) -> Script:
+    if chunks is None:
+        return Script(text("Mock response", size=_CHUNK))
+    if isinstance(chunks, int):
+        chunks = [f"chunk {number} " for number in range(1, chunks + 1)]
+    elif isinstance(chunks, str):
+        chunks = [chunks]
+    return Script(tuple(TextDelta(chunk) for chunk in chunks if chunk))
+
+
+GOLDEN: Final[Mapping[str, tuple[Literal["call", "turn", "attempt"], tuple[Script, ...]]]] = {
+    "simple_message": ("call", (Script(text("Hello! How can I help you today?"), usage(12, 9)),)),
+    "streaming_response": (
+        "call",
+        (Script(text("The quick brown fox jumps over the lazy dog.", size=5), usage(15, 25)),),
+    ),
+    "tool_use": (
+        "call",
+        (
+            Script(
+                text("Let me look. "),
+                tool_call("call_1", "read_file", {"path": "README.md"}),
+                tool_result("call_1", "read_file", {"content": "# Read me"}),
+                text("The file is a read-me."),
+                usage(40, 30),
+            ),
+        ),
+    ),
+    "multi_turn": (
+        "turn",
+        (
+            Script(text("I will ask. "), tool_call("call_1", "get_weather", {"city": "Oslo"}), usage(30, 12)),
+            Script(text("It is 12 degrees in Oslo."), usage(55, 14)),
+        ),
+    ),
+    "thinking": ("call", (Script(thinking("Two and two: four."), text("4"), usage(9, 11)),)),
+    "error_recovery": (
+        "attempt",
+        (
+            Script(fail(ErrorCode.PROVIDER_UNAVAILABLE, "the provider is restarting")),
+            Script(text("Back again."), usage(10, 5)),
+        ),
+    ),
+    "rate_limited": (
+        "attempt",
+        (
+            Script(fail(ErrorCode.PROVIDER_RATE_LIMITED, "too many requests", retry_after=2.0)),
+            Script(text("Thank you for waiting."), usage(10, 6)),
+        ),
+    ),
+    "cancelled_run": ("call", (Script(usage(10, 1), text("This will never "), stall()),)),
+    "crash": ("call", (Script(text("Half a"), crash()),)),
+}
+"""Ready-made streams by name: how their list is taken, and the list."""

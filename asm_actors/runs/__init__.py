@@ -1,0 +1,1 @@
+"""Runs: single executions inside a session, from input to outcome."""

@@ -1,0 +1,67 @@
+"""What a run's actor accepts, and what it tells its session.
+
+Callers send `CancelRun` to a run's handle; the other commands come from the session, the provider and timers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from asm_actors.errors import AsmError
+    from asm_actors.journal.append import Draft
+    from asm_actors.runs.run import Run
+
+__all__ = ["CancelRun", "DeadlineReached", "Durable", "RunAppends", "RunEnded"]
+
+
+class CancelRun(NamedTuple):
+    """Withdraw a run. Asking a run that is over changes nothing; the answer is the run's final record."""
+
+    reason: str | None = None
+    """Why, for the journal."""
+    run_id: str | None = None
+    """Which run; a run's handle fills it in."""
+
+
+class DeadlineReached(NamedTuple):
+    """From the session's timer: the run's own deadline has come."""
+
+    run_id: str
+    """Which run."""
+
+
+class Durable(NamedTuple):
+    """From the journal: events of this run are durable; the run may go on."""
+
+    count: int
+    """How many events."""
+
+
+class RunAppends(NamedTuple):
+    """To the session: events of a run that goes on."""
+
+    run_id: str
+    """Which run."""
+    drafts: Sequence[Draft]
+    """Its events, in order."""
+    run: Run | None
+    """Its new record, if it changed."""
+    acknowledge: int
+    """How many events a `Durable` shall tell of; 0: none is wanted."""
+
+
+class RunEnded(NamedTuple):
+    """To the session, once: the last events of a run and its final record."""
+
+    run_id: str
+    """Which run."""
+    drafts: Sequence[Draft]
+    """The last events; the last of them is the terminal one."""
+    run: Run
+    """The final record."""
+    error: AsmError | None
+    """What those who wait for the result get raised; None if the run completed."""
+    facts: dict[str, Any]
+    """What the session keeps of it: the provider's own session id and model."""

@@ -1,0 +1,110 @@
+"""`RunResult`: what a caller gets when a run completed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.jsonable import jsonable, stringify_keys
+from asm_actors.runs.run import Run, RunStatus
+
+if TYPE_CHECKING:
+    from asm_actors.events import Event
+
+__all__ = ["RunResult", "error_of_run"]
+
+
+def _nothing() -> list[Event]:
+    return []
+
+
+@frozen
+class RunResult:
+    """The outcome of a completed run; it is durable before anybody sees it.
+
+    Attributes:
+        run_id: The run.
+        session_id: Its session.
+        output: What it answered: ``content`` (text), ``stop_reason``, ``tool_calls``, or what the provider gave.
+        token_usage: Counts by name (``input_tokens``, ``output_tokens``, ``cache_read_tokens``, …).
+        cost_usd: US dollars, or None if nobody knows the price.
+        run: The run's final record.
+        callback_failures: Times that the caller's ``event_callback`` raised; the run went on.
+    """
+
+    run_id: str
+    session_id: str
+    output: dict[str, Any]
+    token_usage: dict[str, Any]
+    cost_usd: float | None
+    run: Run
+    callback_failures: int = 0
+    _read_events: Callable[[], Sequence[Event]] = field(default=_nothing, eq=False, repr=False)
+    _events: list[Event] = field(factory=list, init=False, eq=False, repr=False)
+
+    @property
+    def events(self) -> list[Event]:
+        """The run's events in order, read from the journal when first asked for.
+
+        Raises:
+            StorageError: The journal cannot be read (any more).
+        """
+        if not self._events:
+            self._events.extend(self._read_events())
+        return self._events
+
+    @property
+    def status(self) -> RunStatus:
+        """The run's final status: ``completed``."""
+        return self.run.status
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the provider stopped, in its words."""
+        return self.output.get("stop_reason")
+
+    @classmethod
+    def of(cls, run: Run, read_events: Callable[[], Sequence[Event]] = _nothing) -> RunResult:
+        """Make the result of a completed run from its record."""
+        return cls(
+            run_id=run.id,
+            session_id=run.session_id,
+            output=run.output or {},
+            token_usage=run.token_usage,
+            cost_usd=run.cost_usd,
+            run=run,
+            read_events=read_events,
+        )
+
+    def to_map(self) -> dict[str, Any]:
+        """Return the result as a JSON-ready map, events included."""
+        return {
+            "run_id": self.run_id,
+            "session_id": self.session_id,
+            "status": self.status.value,
+            "output": stringify_keys(self.output),
+            "token_usage": stringify_keys(self.token_usage),
+            "cost_usd": jsonable(self.cost_usd),
+            "callback_failures": self.callback_failures,
+            "events": [event.to_map() for event in self.events],
+        }
+
+
+def error_of_run(run: Run) -> AsmError:
+    """Return the error that a run's end raises at whoever waits for its result.
+
+    A failed run raises its own error, a cancelled one ``cancelled``, one that ran out of time ``timeout``.
+    """
+    record = run.error or {}
+    default = {RunStatus.CANCELLED: ErrorCode.CANCELLED, RunStatus.TIMEOUT: ErrorCode.TIMEOUT}
+    code = record.get("code") or default.get(run.status, ErrorCode.UNKNOWN_ERROR)
+    return AsmError(
+        code,
+        record.get("message"),
+        details=record.get("details"),
+        provider_error=record.get("provider_error"),
+        context={"session_id": run.session_id, "run_id": run.id, "status": run.status.value},
+    )

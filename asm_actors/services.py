@@ -1,0 +1,105 @@
+"""`Services`: what every actor of one system shares. Built once by the system, passed whole, never changed.
+
+It holds values, ports and names; no actor is wired to another one here: an actor resolves a name when it sends.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define, field, frozen
+
+from asm_actors.config import Limits
+
+if TYPE_CHECKING:
+    from asm_actors.capabilities.manifest import Manifest
+    from asm_actors.ids import Ids
+    from asm_actors.journal.store import Store
+    from asm_actors.providers.base import Provider
+    from asm_actors.providers.retry import RetryPolicy
+    from supervisors import Dispatcher
+
+__all__ = [
+    "JOURNAL",
+    "RUN_SLOTS",
+    "SESSIONS",
+    "SESSION_SLOTS",
+    "Directory",
+    "Services",
+    "provider_name",
+    "session_name",
+]
+
+JOURNAL: Final = "journal"
+SUBSCRIPTIONS: Final = "subscriptions"
+PROVIDERS: Final = "providers"
+SESSIONS: Final = "sessions"
+SESSION_SLOTS: Final = "slots:sessions"
+RUN_SLOTS: Final = "slots:runs"
+
+
+def session_name(session_id: str) -> tuple[str, str]:
+    """The name under which a live session's actor is registered."""
+    return ("session", session_id)
+
+
+def provider_name(provider: str) -> tuple[str, str]:
+    """The name under which a provider's actor is registered."""
+    return ("provider", provider)
+
+
+@define
+class Directory:
+    """What is open in this process, for look-ups that must not cost a message.
+
+    Written on the dispatcher's thread only; a single look-up from another thread is safe.
+    """
+
+    runs: dict[str, str] = field(factory=dict)
+    """Session id of each run that is not over."""
+    lost_providers: set[str] = field(factory=set)
+    """Providers which the tree has given up."""
+
+
+@frozen
+class Services:
+    """See the module.
+
+    Attributes:
+        store: The journal's store; blocking.
+        dispatcher: Who runs the actors; holds the names and the clock.
+        ids: Makes ids.
+        providers: By name.
+        manifests: What each provider can do.
+        default_provider: For sessions and runs that name none; None if there are several.
+        limits: How much may go on at once.
+        retry: When a failed turn is tried again.
+        sync: Whether each group commit is synced to the disk (durability ``commit``).
+        patience: Seconds for which a failing commit is tried again before its writers are told.
+        directory: What is open.
+        random: Draws jitter.
+    """
+
+    store: Store
+    dispatcher: Dispatcher
+    ids: Ids
+    providers: Mapping[str, Provider]
+    manifests: Mapping[str, Manifest]
+    default_provider: str | None
+    limits: Limits
+    retry: RetryPolicy
+    sync: bool = True
+    sync_interval: float | None = None
+    patience: float = 10.0
+    directory: Directory = field(factory=Directory)
+    random: random.Random = field(factory=random.Random)
+
+    def whereis(self, name: Any) -> Any:
+        """The ref that lives under this name now, or None."""
+        return self.dispatcher.names.whereis(name)
+
+    def now_us(self) -> int:
+        """Microseconds since the epoch."""
+        return self.dispatcher.clock.time_us()

@@ -1,0 +1,1 @@
+"""Sessions: conversations with their context, each one an actor."""

@@ -1,0 +1,42 @@
+"""The core of a session as one function: a message in, effects out. Pure; rules in `sessions.state`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from asm_actors.effects import Effect
+from asm_actors.sessions import admission, lifecycle
+from asm_actors.sessions.state import SessionState
+
+__all__ = ["knows", "step"]
+
+_Handler = Callable[[SessionState, Any, int, Any], list[Effect]]
+_HANDLERS: dict[type, _Handler] = {**lifecycle.HANDLERS, **admission.HANDLERS}
+
+
+def step(state: SessionState, message: Any, now: int, reply: Any = None) -> list[Effect]:
+    """Handle one message.
+
+    Args:
+        state: Changed in place.
+        message: One of `sessions.messages`, or a notice of a run or of the shell.
+        now: Microseconds since the epoch.
+        reply: Token of the asker, or None.
+
+    Returns:
+        What is to be done, in order.
+
+    Raises:
+        AsmError: The message is refused; nothing has changed.
+        KeyError: The message is of no known kind.
+    """
+    effects = _HANDLERS[type(message)](state, message, now, reply)
+    if state.closing is not None and not state.open:
+        effects += lifecycle.finish_closing(state, now)
+    return effects
+
+
+def knows(message: Any) -> bool:
+    """Whether `step` handles messages of this kind."""
+    return type(message) in _HANDLERS

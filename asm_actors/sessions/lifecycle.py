@@ -1,0 +1,192 @@
+"""Half of a session's core: its own status, from creation to its end. Pure; rules in `sessions.state`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asm_actors.effects import AcquireSlot, Effect, Leave, Note, Refuse, Reply, Then, Write
+from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.events import EventType
+from asm_actors.journal.append import EMPTY, Draft
+from asm_actors.sessions import messages as m
+from asm_actors.sessions.admission import begin_once, cancel_entry
+from asm_actors.sessions.open_runs import Closing, Ended, Phase
+from asm_actors.sessions.session import SESSION_TRANSITIONS, SessionStatus
+from asm_actors.sessions.session_drafts import creation_data, reason_data, session_draft
+from asm_actors.sessions.state import SESSIONS_POOL, SessionState, refusal
+from asm_actors.transitions import advance
+
+__all__ = ["HANDLERS", "finish_closing"]
+
+
+def _create(state: SessionState, message: m.CreateSession, now: int, reply: Any) -> list[Effect]:
+    session = state.session = message.session
+    draft = session_draft(session, EventType.SESSION_CREATED, now, creation_data(session))
+    return [Write((draft,), session, then=(Reply(reply, session),))]
+
+
+def _get(state: SessionState, message: Any, now: int, reply: Any) -> list[Effect]:
+    return [Write((), then=(Reply(reply, state.session),))]
+
+
+def _get_status(state: SessionState, message: Any, now: int, reply: Any) -> list[Effect]:
+    started = [run_id for run_id, entry in state.open.items() if entry.phase is Phase.STARTED]
+    status = {
+        "session_id": state.session.id,
+        "status": state.session.status.value,
+        "in_flight_runs": started,
+        "in_flight_count": len(started),
+        "queued_runs": list(state.queue),
+        "queued_count": len(state.queue),
+        "created_runs": [i for i, entry in state.open.items() if entry.phase is Phase.CREATED],
+        "max_concurrent_runs": state.max_concurrent,
+        "max_queued_runs": state.queue.limit,
+        "last_sequence": state.session.last_sequence,
+    }
+    return [Reply(reply, status)]
+
+
+def _activate(state: SessionState, message: Any, now: int, reply: Any) -> list[Effect]:
+    state.check_not_closing()
+    if state.session.status is SessionStatus.ACTIVE:
+        return [Write((), then=(Reply(reply, state.session),))]
+    if type(message) is m.ResumeSession and state.session.status is SessionStatus.PENDING:
+        raise refusal(state, "resume a session that never was active; activate it")
+    advance(SESSION_TRANSITIONS, state.session.status, SessionStatus.ACTIVE, "session", state.session.id)
+    if state.activating is not None:
+        state.activating.append(reply)
+        return []
+    state.activating = [reply]
+    return [AcquireSlot(SESSIONS_POOL)]
+
+
+def _slot_granted(state: SessionState, message: m.SlotGranted, now: int, reply: Any) -> list[Effect]:
+    state.holds_slot = True
+    if state.once is not None:
+        return begin_once(state, now)
+    askers = state.activating
+    if askers is None:
+        # A session from the journal that was active before; or one that was ended while it waited for the slot.
+        return state.start_next() if state.session.status is SessionStatus.ACTIVE else state.release_slot()
+    state.activating = None
+    was = state.session.status
+    state.session = state.session.with_status(SessionStatus.ACTIVE, now)
+    kind = EventType.SESSION_RESUMED if was is SessionStatus.PAUSED else EventType.SESSION_STARTED
+    then = tuple(Reply(asker, state.session) for asker in askers)
+    effects: list[Effect] = [Write((session_draft(state.session, kind, now),), state.session, then=then)]
+    effects += state.start_next()
+    return effects
+
+
+def _slot_refused(state: SessionState, message: m.SlotRefused, now: int, reply: Any) -> list[Effect]:
+    error = AsmError(
+        ErrorCode.MAX_SESSIONS_EXCEEDED,
+        f"{message.in_use} sessions are active, as many as limits.max_parallel_sessions allows; "
+        "end or pause one, or raise max_parallel_sessions",
+        context={"session_id": state.session.id},
+    )
+    if state.once is not None:
+        _, _, asker = state.once
+        state.once = None
+        state.session = state.session.with_status(SessionStatus.FAILED, now)
+        draft = session_draft(state.session, EventType.SESSION_FAILED, now, error.to_payload())
+        created = session_draft(state.session, EventType.SESSION_CREATED, now, creation_data(state.session))
+        return [Write((created, draft), state.session, then=(Refuse(asker, error), Note(Ended())))]
+    askers, state.activating = state.activating or [], None
+    return [Refuse(asker, error) for asker in askers]
+
+
+def _pause(state: SessionState, message: m.PauseSession, now: int, reply: Any) -> list[Effect]:
+    state.check_not_closing()
+    if state.session.status is SessionStatus.PAUSED:
+        return [Write((), then=(Reply(reply, state.session),))]
+    state.session = state.session.with_status(SessionStatus.PAUSED, now)
+    draft = session_draft(state.session, EventType.SESSION_PAUSED, now, reason_data(message.reason))
+    return [Write((draft,), state.session, then=(Reply(reply, state.session),)), *state.release_slot()]
+
+
+def _complete(state: SessionState, message: m.CompleteSession, now: int, reply: Any) -> list[Effect]:
+    status = SessionStatus.COMPLETED
+    if (
+        state.session.status is not status
+        and state.open
+        and not message.cancel_runs
+        and state.closing is None
+    ):
+        advance(SESSION_TRANSITIONS, state.session.status, status, "session", state.session.id)
+        raise refusal(
+            state,
+            f"complete it: {len(state.open)} of its runs are open; wait for them, cancel them, "
+            "or pass cancel_runs=True",
+        )
+    return _close(state, status, EventType.SESSION_COMPLETED, EMPTY, now, reply)
+
+
+def _fail(state: SessionState, message: m.FailSession, now: int, reply: Any) -> list[Effect]:
+    data = message.error.to_payload()
+    return _close(state, SessionStatus.FAILED, EventType.SESSION_FAILED, data, now, reply)
+
+
+def _cancel(state: SessionState, message: m.CancelSession, now: int, reply: Any) -> list[Effect]:
+    data = reason_data(message.reason)
+    return _close(state, SessionStatus.CANCELLED, EventType.SESSION_CANCELLED, data, now, reply)
+
+
+def _close(
+    state: SessionState, status: SessionStatus, kind: EventType, data: dict[str, Any], now: int, reply: Any
+) -> list[Effect]:
+    session = state.session
+    if session.status is status:
+        return [Write((), then=(Reply(reply, session),))]
+    advance(SESSION_TRANSITIONS, session.status, status, "session", session.id)
+    if state.closing is not None:
+        if state.closing.status is not status:
+            raise refusal(
+                state, f"end it as {status.value}: it is about to end as {state.closing.status.value}"
+            )
+        state.closing.askers.append(reply)
+        return []
+    state.closing = Closing(status, kind, data, [reply])
+    state.completes_after = None
+    effects: list[Effect] = []
+    if state.activating is not None:
+        error = refusal(state, f"activate it: it was ended as {status.value}")
+        effects += [Refuse(asker, error) for asker in state.activating]
+        state.activating = None
+    for run_id, entry in list(state.open.items()):
+        effects += cancel_entry(state, run_id, entry, f"session_{status.value}", now)
+    effects += finish_closing(state, now)
+    return effects
+
+
+def finish_closing(state: SessionState, now: int) -> list[Effect]:
+    closing = state.closing
+    if closing is None or state.open:
+        return []
+    state.closing = None
+    state.session = state.session.with_status(closing.status, now)
+    draft = session_draft(state.session, closing.draft_type, now, closing.data)
+    then: list[Then] = [Reply(asker, state.session) for asker in closing.askers]
+    then.append(Note(Ended()))
+    return [Write((draft,), state.session, then=then), *state.release_slot()]
+
+
+def _ended(state: SessionState, message: Ended, now: int, reply: Any) -> list[Effect]:
+    return [Leave()]
+
+
+HANDLERS = {
+    m.CreateSession: _create,
+    m.GetSession: _get,
+    m.GetStatus: _get_status,
+    m.ActivateSession: _activate,
+    m.ResumeSession: _activate,
+    m.PauseSession: _pause,
+    m.CompleteSession: _complete,
+    m.FailSession: _fail,
+    m.CancelSession: _cancel,
+    m.SlotGranted: _slot_granted,
+    m.SlotRefused: _slot_refused,
+    Ended: _ended,
+}
+"""Message type -> its handler `(state, message, now, reply) -> effects`."""

@@ -1,0 +1,31 @@
+"""The events that a session writes about itself. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asm_actors.events import EventType
+from asm_actors.journal.append import EMPTY, Draft
+from asm_actors.sessions.session import Session
+
+__all__ = ["creation_data", "reason_data", "session_draft"]
+
+
+def session_draft(session: Session, kind: EventType, now: int, data: dict[str, Any] = EMPTY) -> Draft:
+    """An event of the session itself."""
+    return Draft(kind, now, None, data, EMPTY, session.provider, session.metadata.get("correlation_id"))
+
+
+def creation_data(session: Session) -> dict[str, Any]:
+    """Payload of `session_created`."""
+    data: dict[str, Any] = {"agent_id": session.agent_id}
+    if session.provider is not None:
+        data["provider"] = session.provider
+    if session.parent_session_id is not None:
+        data["parent_session_id"] = session.parent_session_id
+    return data
+
+
+def reason_data(reason: str | None) -> dict[str, Any]:
+    """Payload that tells why, if anybody said."""
+    return {} if reason is None else {"reason": reason}

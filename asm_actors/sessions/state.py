@@ -1,0 +1,120 @@
+"""The state of a session's core, and the checks that both halves of it share.
+
+The core is the function `sessions.core.step`; its halves are `lifecycle.py` (the session's own status) and
+`admission.py` (its runs). Rules:
+
+1. Every change of the session's status, of its queue, and of who waits for which run happens in these files; the
+   status goes through `SESSION_TRANSITIONS`. They know no clock, no ids, no actors: they get `now`, return effects.
+2. Refusing changes nothing: a check that raises comes before the first change.
+3. Whatever is told to a caller hangs on a `Write` (its `then`), so it is durable first. A no-op answers behind the
+   earlier writes.
+4. Each run leaves `open` exactly once, with its terminal event in the same step. What comes later for it is late
+   and ignored. So a run has one terminal event whatever races.
+
+The state is changed in place by its one owner, the session's actor.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+
+from asm_actors.effects import Effect, Refuse, ReleaseSlot, StartRun
+from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.runs.run import Run
+from asm_actors.sessions.open_runs import Closing, Phase, RunEntry
+from asm_actors.sessions.queue import RunQueue
+from asm_actors.sessions.session import Session, SessionStatus
+
+__all__ = ["MAX_OPEN_RUNS", "SESSIONS_POOL", "SessionState", "abandon", "refusal"]
+
+SESSIONS_POOL = "sessions"
+MAX_OPEN_RUNS = 10_000
+"""Runs of one session that may be open, created ones included; a bound on memory, not a limit to plan with."""
+
+
+@define
+class SessionState:
+    """All that a live session knows; see the module."""
+
+    session: Session
+    max_concurrent: int
+    queue: RunQueue
+    open: dict[str, RunEntry] = field(factory=dict)
+    n_started: int = 0
+    activating: list[Any] | None = None
+    """Askers who wait for the session slot."""
+    once: tuple[Run, float | None, Any] | None = None
+    """What `RunOnce` asked for, until the slot is there."""
+    closing: Closing | None = None
+    completes_after: str | None = None
+    """The run whose end completes the session (`RunOnce`)."""
+    holds_slot: bool = False
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is under way."""
+        return not self.open and self.activating is None and self.closing is None and self.once is None
+
+    @property
+    def may_start(self) -> bool:
+        """Whether one more run may start now."""
+        return (
+            self.n_started < self.max_concurrent
+            and self.session.status is SessionStatus.ACTIVE
+            and self.holds_slot
+            and self.closing is None
+        )
+
+    def start(self, entry: RunEntry) -> Effect:
+        """Start a run."""
+        entry.phase = Phase.STARTED
+        self.n_started += 1
+        return StartRun(entry.run)
+
+    def start_next(self) -> list[Effect]:
+        """Start as many of the waiting runs as may run, oldest first."""
+        effects: list[Effect] = []
+        while self.may_start and (run_id := self.queue.dequeue()) is not None:
+            effects.append(self.start(self.open[run_id]))
+        return effects
+
+    def release_slot(self) -> list[Effect]:
+        """Give the session slot back, if it is held."""
+        if not self.holds_slot:
+            return []
+        self.holds_slot = False
+        return [ReleaseSlot(SESSIONS_POOL)]
+
+    def check_not_closing(self) -> None:
+        """Refuse while the session is about to end.
+
+        Raises:
+            ConcurrencyError: ``invalid_operation``.
+        """
+        if self.closing is not None:
+            raise refusal(self, f"change it: it is about to end as {self.closing.status.value}")
+
+
+def refusal(state: SessionState, what: str) -> AsmError:
+    """The error for something that makes no sense in the session's present state."""
+    session = state.session
+    return AsmError(
+        ErrorCode.INVALID_OPERATION,
+        f"session {session.id} is {session.status.value}: cannot {what}",
+        context={"session_id": session.id, "status": session.status.value},
+    )
+
+
+def abandon(state: SessionState, error: AsmError) -> list[Refuse]:
+    """Answer everybody who waits: the actor goes down, and the journal knows how things stand."""
+    askers: list[Any] = list(state.activating or ())
+    if state.once is not None:
+        askers.append(state.once[2])
+    if state.closing is not None:
+        askers += state.closing.askers
+    for entry in state.open.values():
+        askers += entry.waiters or ()
+        askers += entry.cancels or ()
+    return [Refuse(asker, error) for asker in askers if asker is not None]

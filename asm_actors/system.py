@@ -1,0 +1,375 @@
+"""`ActorSystem` and `AsyncActorSystem`: start everything, hold the door, stop in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import threading
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from attrs import frozen
+
+from asm_actors.capabilities.manifest import Manifest
+from asm_actors.config import Limits
+from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.handles import RunHandle, SessionHandle
+from asm_actors.ids import Ids, RandomIds
+from asm_actors.journal.lmdb_store import LmdbStore
+from asm_actors.journal.store import Store
+from asm_actors.providers.base import Provider
+from asm_actors.providers.retry import RetryPolicy
+from asm_actors.serialization import invalid
+from asm_actors.services import SESSIONS, Services
+from asm_actors.sessions.manager import AsyncSessionManager, SessionManager
+from asm_actors.sessions.supervisor import Drain, DrainReport
+from asm_actors.tree import root_spec
+from supervisors import Dispatcher, Future, LoopDispatcher, Supervisor
+from supervisors import control as supervision
+from supervisors.reports import IntensityReached, Report
+
+__all__ = ["ActorSystem", "AsyncActorSystem", "Durability", "StopReport"]
+
+logger = logging.getLogger("asm_actors")
+
+Durability = Literal["commit", "interval", "none"]
+SYNC_INTERVAL_S = 1.0
+STOP_GRACE_S = 60.0
+"""How long the tree may take to stop after the drain: each level has its own shorter time."""
+
+
+@frozen
+class StopReport:
+    """How a system stopped.
+
+    Attributes:
+        orphans: Ids of runs that were still open; they are in the journal, and the next start takes them up.
+        is_clean: Whether the tree stopped within its time.
+    """
+
+    orphans: tuple[str, ...] = ()
+    is_clean: bool = True
+
+
+class _System:
+    """What both surfaces share. Not for direct use."""
+
+    def __init__(self, services: Services, dispatcher: Dispatcher, *, owns_dispatcher: bool) -> None:
+        self._services = services
+        self._dispatcher = dispatcher
+        self._owns_dispatcher = owns_dispatcher
+        self._root: Any = None
+        self._stop_lock = threading.Lock()
+        self._stopped: StopReport | None = None
+
+    @property
+    def services(self) -> Services:
+        """What the system's actors share; for diagnosis and tests."""
+        return self._services
+
+    @property
+    def store(self) -> Store:
+        """The journal's store, for reading."""
+        return self._services.store
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """Who runs the system's actors."""
+        return self._dispatcher
+
+    @property
+    def root(self) -> Any:
+        """Ref of the root supervisor."""
+        return self._root
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it takes work: started, and neither stopped nor given up by its own tree."""
+        return self._stopped is None and self._root is not None and self._root.is_alive()
+
+    def session(self, session_id: str) -> SessionHandle:
+        """A session as an actor: tell it, ask it; see `asm_actors.messages`."""
+        return SessionHandle(self._services, session_id)
+
+    def run(self, run_id: str) -> RunHandle:
+        """A run as an actor: ``system.run(id).tell(messages.CancelRun(reason="user"))``."""
+        return RunHandle(self._services, run_id)
+
+    def _note(self, report: Report) -> None:
+        if isinstance(report, IntensityReached) and report.child_id in self._services.providers:
+            name = str(report.child_id)
+            self._services.directory.lost_providers.add(name)
+            logger.critical(
+                "provider %s crashed more than %d times in %g s and is given up; its runs fail, others go on",
+                name,
+                report.intensity,
+                report.period,
+            )
+
+    def _begin(self) -> None:
+        try:
+            self._services.store.open()
+        except BaseException:
+            self._close_dispatcher()
+            raise
+        try:
+            if isinstance(self._dispatcher, LoopDispatcher):
+                self._dispatcher.open()
+            self._root = self._dispatcher.start(Supervisor, **root_spec(self._services, self._note))
+            # Answered when all children have started, for the root starts them in its first step.
+            supervision.count_children(self._root).get(timeout=STOP_GRACE_S)
+        except BaseException:
+            self._services.store.close()
+            self._close_dispatcher()
+            raise
+
+    def _close_dispatcher(self) -> None:
+        if self._owns_dispatcher:
+            self._dispatcher.close()  # type: ignore[attr-defined]
+
+    def _drain(self, timeout: float | None) -> Future[DrainReport]:
+        future: Future[DrainReport] = Future()
+        sessions = self._services.whereis(SESSIONS)
+        if sessions is None:
+            future.set(DrainReport((), 0.0))
+            return future
+        return sessions.ask_into(Drain(timeout), future)  # type: ignore[no-any-return]
+
+    def _cancel_open_runs(self) -> list[Future[Any]]:
+        asked = []
+        for run_id in tuple(self._services.directory.runs):
+            asked.append(self._session_manager_operations().cancel_run(run_id, reason="system_stopped"))
+        return asked
+
+    def _session_manager_operations(self) -> Any:
+        raise NotImplementedError
+
+    def _finish(self, orphans: tuple[str, ...]) -> StopReport:
+        """Stop the tree, close the store, end the dispatcher; blocks."""
+        clean = True
+        if self._root is not None and self._root.is_alive():
+            try:
+                self._root.stop(timeout=STOP_GRACE_S)
+            except TimeoutError:
+                clean = False
+            except Exception as error:
+                clean = False
+                logger.error("the tree did not stop in time: %r", error)
+        self._close_dispatcher()
+        self._services.store.close()
+        return StopReport(orphans, clean)
+
+
+def _make_services(
+    journal: str | os.PathLike[str] | Store,
+    providers: Mapping[str, Provider] | None,
+    limits: Limits | None,
+    durability: Durability,
+    retry: RetryPolicy | None,
+    ids: Ids | None,
+    seed: int | None,
+    patience: float,
+    dispatcher: Dispatcher,
+) -> Services:
+    if durability not in ("commit", "interval", "none"):
+        raise invalid("durability", "must be commit, interval or none", durability)
+    named = dict(providers or {})
+    manifests: dict[str, Manifest] = {}
+    for name, provider in named.items():
+        if not isinstance(provider, Provider):
+            raise invalid(f"providers[{name!r}]", "must be a provider (see asm_actors.Provider)", provider)
+        provider.name = name
+        manifests[name] = provider.capabilities()
+    store = LmdbStore(journal) if isinstance(journal, str | os.PathLike) else journal
+    if not isinstance(store, Store):
+        raise invalid("journal", "must be a directory, or a store", journal)
+    return Services(
+        store=store,
+        dispatcher=dispatcher,
+        ids=ids or RandomIds(),
+        providers=named,
+        manifests=manifests,
+        default_provider=next(iter(named)) if len(named) == 1 else None,
+        limits=limits or Limits(),
+        retry=retry or RetryPolicy(),
+        sync=durability == "commit",
+        sync_interval=SYNC_INTERVAL_S if durability == "interval" else None,
+        patience=patience,
+        random=random.Random(seed),
+    )
+
+
+class ActorSystem(_System):
+    """A running system on the blocking surface; see the package for an example.
+
+    Make it with `ActorSystem.start`. Used in a `with` block it drains and stops at the block's end.
+    """
+
+    @classmethod
+    def start(
+        cls,
+        journal: str | os.PathLike[str] | Store,
+        providers: Mapping[str, Provider] | None = None,
+        limits: Limits | None = None,
+        *,
+        durability: Durability = "commit",
+        retry: RetryPolicy | None = None,
+        ids: Ids | None = None,
+        dispatcher: Dispatcher | None = None,
+        seed: int | None = None,
+        patience: float = 10.0,
+    ) -> Self:
+        """Open the journal, start the tree, and take up what an earlier process left open.
+
+        Args:
+            journal: Directory of the LMDB journal, made if it is not there; or a store such as `MemoryStore()`.
+            providers: Providers by the name under which sessions and runs ask for them.
+            limits: How much may go on at once.
+            durability: ``commit``: every group commit is synced to the disk before anybody is told; ``interval``:
+                synced once a second (a loss of power may take the last second, a crash of the process nothing);
+                ``none``: when the operating system likes.
+            retry: When a failed turn is tried again.
+            ids: Makes ids; random ones by default.
+            dispatcher: Runs the actors; by default a `LoopDispatcher` of the system's own.
+            seed: Of the jitter in retries; random by default.
+            patience: Seconds for which a failing commit is tried again before its writers are told.
+
+        Raises:
+            ValidationError: An argument is malformed.
+            StorageError: ``journal_locked`` if another process writes it, ``migration_required``,
+                ``storage_read_failed``, …; nothing has been changed.
+        """
+        owns = dispatcher is None
+        chosen = dispatcher if dispatcher is not None else LoopDispatcher("asm-dispatcher")
+        services = _make_services(
+            journal, providers, limits, durability, retry, ids, seed, patience, chosen
+        )
+        system = cls(services, chosen, owns_dispatcher=owns)
+        system._begin()
+        return system
+
+    def __init__(self, services: Services, dispatcher: Dispatcher, *, owns_dispatcher: bool) -> None:
+        super().__init__(services, dispatcher, owns_dispatcher=owns_dispatcher)
+        self.sessions = SessionManager(services)
+
+    def _session_manager_operations(self) -> Any:
+        return self.sessions._operations
+
+    def tree(self, limit: int = 20) -> str:
+        """The supervision tree as text: who runs, restarts, mailbox depths."""
+        return str(supervision.tree(self._root, limit).get(timeout=10.0))
+
+    def stop(
+        self, *, drain: bool = False, timeout: float | None = 10.0, cancel_runs: bool = False
+    ) -> StopReport:
+        """Stop in order; idempotent.
+
+        Args:
+            drain: Take nothing new, and let what is open end within `timeout`.
+            timeout: Seconds for the drain (or the cancelling); None for ever.
+            cancel_runs: Cancel what is open. Without it open runs are left to the next start, which takes them up.
+
+        Returns:
+            Which runs were still open.
+        """
+        with self._stop_lock:
+            if self._stopped is None:
+                orphans: tuple[str, ...] = ()
+                if self.is_running:
+                    if cancel_runs:
+                        self._cancel_open_runs()
+                    if drain or cancel_runs:
+                        orphans = self._drain(timeout).get().orphans
+                    else:
+                        orphans = tuple(self._services.directory.runs)
+                self._stopped = self._finish(orphans)
+            return self._stopped
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, *rest: object) -> None:
+        self.stop(drain=exc_type is None)
+
+
+class AsyncActorSystem(_System):
+    """A running system on the asyncio surface: the same names, awaited.
+
+    ``async with asm.AsyncActorSystem.start(...) as system: ...``. Its actors run on a thread of their own; the
+    caller's event loop only waits.
+    """
+
+    @classmethod
+    def start(
+        cls,
+        journal: str | os.PathLike[str] | Store,
+        providers: Mapping[str, Provider] | None = None,
+        limits: Limits | None = None,
+        *,
+        durability: Durability = "commit",
+        retry: RetryPolicy | None = None,
+        ids: Ids | None = None,
+        dispatcher: Dispatcher | None = None,
+        seed: int | None = None,
+        patience: float = 10.0,
+    ) -> Self:
+        """Prepare a system; it starts when it is awaited or entered. Arguments as for `ActorSystem.start`.
+
+        Raises:
+            ValidationError: An argument is malformed.
+        """
+        owns = dispatcher is None
+        chosen = dispatcher if dispatcher is not None else LoopDispatcher("asm-dispatcher")
+        services = _make_services(
+            journal, providers, limits, durability, retry, ids, seed, patience, chosen
+        )
+        return cls(services, chosen, owns_dispatcher=owns)
+
+    def __init__(self, services: Services, dispatcher: Dispatcher, *, owns_dispatcher: bool) -> None:
+        super().__init__(services, dispatcher, owns_dispatcher=owns_dispatcher)
+        self.sessions = AsyncSessionManager(services)
+
+    def _session_manager_operations(self) -> Any:
+        return self.sessions._operations
+
+    async def _open(self) -> Self:
+        if self._root is None:
+            if self._stopped is not None:
+                raise AsmError(ErrorCode.INVALID_OPERATION, "the system was stopped; start a new one")
+            await asyncio.to_thread(self._begin)
+        return self
+
+    def __await__(self) -> Any:
+        return self._open().__await__()
+
+    async def tree(self, limit: int = 20) -> str:
+        """The supervision tree as text."""
+        return str(await supervision.tree(self._root, limit))
+
+    async def stop(
+        self,
+        *,
+        drain: bool = False,
+        timeout: float | None = 10.0,  # noqa: ASYNC109 - the time of the drain
+        cancel_runs: bool = False,
+    ) -> StopReport:
+        """Stop in order; idempotent. Arguments as for `ActorSystem.stop`."""
+        if self._stopped is None:
+            orphans: tuple[str, ...] = ()
+            if self.is_running:
+                if cancel_runs:
+                    self._cancel_open_runs()
+                if drain or cancel_runs:
+                    orphans = (await self._drain(timeout)).orphans
+                else:
+                    orphans = tuple(self._services.directory.runs)
+            self._stopped = await asyncio.to_thread(self._finish, orphans)
+        return self._stopped
+
+    async def __aenter__(self) -> Self:
+        return await self._open()
+
+    async def __aexit__(self, exc_type: type[BaseException] | None, *rest: object) -> None:
+        await self.stop(drain=exc_type is None)

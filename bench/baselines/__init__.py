@@ -1,0 +1,1 @@
+"""Programs that do the benches' work without the runtime, to compare it with."""

@@ -1,0 +1,181 @@
+"""The benches, their sizes, and the programs that take part in each.
+
+A case is named here as `module:function` and imported only in the process that runs it, so that
+no case pays for the imports of another, and listing the benches imports none. The case called `asm`
+is the runtime itself and belongs into `bench/asm_cases.py`, one function per bench; a bench has
+exactly the cases which the table names.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Final, cast
+
+import attrs
+
+from bench.harness import CaseFunction
+
+__all__ = ["BENCHES", "CASES", "Bench", "Size", "cases_of", "load"]
+
+
+@attrs.frozen
+class Size:
+    """One size a bench takes as an option.
+
+    Args:
+        name: The option's name, and the key in the result.
+        default: What applies if the option is not given.
+        help: What it counts.
+        aliases: Further names of the option.
+    """
+
+    name: str
+    default: int
+    help: str
+    aliases: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Bench:
+    """One question that is answered by measuring.
+
+    Args:
+        name: The bench's name.
+        summary: The question, in one line.
+        details: What is done, what the latencies are, and what is not in the figures.
+        sizes: The sizes it takes.
+        pause_ms: Milliseconds between two chunks unless asked otherwise; None if nothing is streamed.
+        warm_up: Whether a tiny run of the case precedes the measured one in its process.
+    """
+
+    name: str
+    summary: str
+    details: str
+    sizes: tuple[Size, ...]
+    pause_ms: float | None = None
+    warm_up: bool = True
+
+
+_CHUNKS: Final = Size("chunks", 20, "Chunks of text which each run streams; a session has 6 events more.")
+_LAG: Final = (
+    "p50, p99 and max are the loop's lag: how much later than asked a sleeper on the loop wakes, "
+    "read every 5 ms (with threads: a sleeping thread)."
+)
+
+_TABLE: Final = (
+    Bench(
+        "mailbox",
+        "How many messages a second do actors pass?",
+        "One sender tells messages to many actors in turn. Then it asks one actor after another; "
+        "p50, p99 and max are the time from an ask to its answer.",
+        (Size("messages", 200_000, "Messages told."), Size("actors", 1_000, "Actors that receive them.")),
+    ),
+    Bench(
+        "journal",
+        "How many events a second does the journal make durable?",
+        "Writers append events of many sessions as fast as the journal takes them. p50, p99 and max "
+        "are the time from an append to its acknowledgement.",
+        (Size("events", 200_000, "Events appended."), Size("sessions", 1_000, "Sessions they belong to.")),
+    ),
+    Bench(
+        "fanout",
+        "What do many subscribers cost the writer, and when do they see an event?",
+        "One writer, many live subscribers, some of which never read. p50, p99 and max are the time "
+        "from an event's commit to a reader that does.",
+        (
+            Size("subscribers", 1_000, "Live subscribers."),
+            Size("stalled", 10, "How many of them never read."),
+            Size("events", 20_000, "Events written."),
+        ),
+    ),
+    Bench(
+        "restart",
+        "How long is a crashed actor away?",
+        "Actors crash one by one, then all at once. p50, p99 and max are the time from the crash to "
+        "the registered replacement.",
+        (Size("actors", 1_000, "Actors that crash."),),
+    ),
+    Bench(
+        "storm",
+        "How fast are many sessions carried out that start at once?",
+        "Each session is created, runs once and completes; its result counts when its last event is "
+        "durable. p50, p99 and max are the time from the start of the storm to a session's result. "
+        "Opening and closing the journal and checking what it holds are not in the figures.",
+        (Size("sessions", 1_000, "Sessions started at once."), _CHUNKS),
+        pause_ms=0.0,
+    ),
+    Bench(
+        "single",
+        "How long does one session take on an idle system?",
+        "Sessions one after another, each to the durable end of its run. p50, p99 and max are the "
+        "time of one session.",
+        (Size("sessions", 300, "Sessions, one after another."), _CHUNKS),
+        pause_ms=0.0,
+    ),
+    Bench(
+        "streams",
+        "Do many runs keep pace with their providers?",
+        "All runs stream at once, each in a session of its own; with no cost at all it would take "
+        f"chunks x pause. {_LAG}",
+        (Size("runs", 1_000, "Runs that stream at once.", ("sessions",)), _CHUNKS),
+        pause_ms=50.0,
+    ),
+    Bench(
+        "idle",
+        "What does a live session that does nothing cost?",
+        "Sessions are started and left alone; bytes_per_session is the growth of the resident set.",
+        (Size("sessions", 100_000, "Live sessions."),),
+        warm_up=False,
+    ),
+    Bench(
+        "cancel",
+        "How soon is a run stopped while thousands stream?",
+        "All runs stream; some are cancelled. p50, p99 and max are the time from the request to the "
+        "durable run_cancelled.",
+        (
+            Size("runs", 5_000, "Runs that stream at once.", ("sessions",)),
+            Size("cancels", 500, "How many of them are cancelled, one by one."),
+            _CHUNKS,
+        ),
+        pause_ms=50.0,
+    ),
+)
+
+#: The benches by name, in the order in which they are listed.
+BENCHES: Final[Mapping[str, Bench]] = MappingProxyType({bench.name: bench for bench in _TABLE})
+
+#: Where each case is found. Within a bench the order is the one in which cases run and are shown.
+CASES: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
+    {
+        ("storm", "asyncio_lmdb"): "bench.baselines.asyncio_lmdb:PROGRAM.storm",
+        ("storm", "asyncio_sqlite"): "bench.baselines.asyncio_sqlite:PROGRAM.storm",
+        ("storm", "pykka_threads"): "bench.baselines.pykka_threads:storm",
+        ("storm", "asyncio_lmdb_tuned"): "bench.baselines.asyncio_lmdb:TUNED.storm",
+        ("single", "asyncio_lmdb"): "bench.baselines.asyncio_lmdb:PROGRAM.single",
+        ("single", "asyncio_sqlite"): "bench.baselines.asyncio_sqlite:PROGRAM.single",
+        ("single", "pykka_threads"): "bench.baselines.pykka_threads:single",
+        ("single", "asyncio_lmdb_tuned"): "bench.baselines.asyncio_lmdb:TUNED.single",
+        ("streams", "asyncio_lmdb"): "bench.baselines.asyncio_lmdb:PROGRAM.streams",
+        ("streams", "asyncio_sqlite"): "bench.baselines.asyncio_sqlite:PROGRAM.streams",
+        ("streams", "pykka_threads"): "bench.baselines.pykka_threads:streams",
+        ("streams", "asyncio_lmdb_tuned"): "bench.baselines.asyncio_lmdb:TUNED.streams",
+    }
+)
+
+#: Cases that run only if they are named.
+_ON_REQUEST: Final = frozenset({"asyncio_lmdb_tuned"})
+
+
+def cases_of(bench: str, *, on_request: bool = True) -> tuple[str, ...]:
+    """Return the names of a bench's cases, without those that must be asked for if so wanted."""
+    names = (case for name, case in CASES if name == bench)
+    return tuple(case for case in names if on_request or case not in _ON_REQUEST)
+
+
+def load(bench: str, case: str) -> CaseFunction:
+    """Import a case and return its function; KeyError if the bench has no such case."""
+    module, _, path = CASES[bench, case].partition(":")
+    return cast("CaseFunction", attrgetter(path)(importlib.import_module(module)))
