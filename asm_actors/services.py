@@ -77,6 +77,7 @@ class Services:
         limits: How much may go on at once.
         retry: When a failed turn is tried again.
         sync: Whether each group commit is synced to the disk (durability ``commit``).
+        linger: Seconds for which what a provider says is gathered before its run hears it.
         patience: Seconds for which a failing commit is tried again before its writers are told.
         directory: What is open.
         random: Draws jitter.
@@ -92,6 +93,7 @@ class Services:
     retry: RetryPolicy
     sync: bool = True
     sync_interval: float | None = None
+    linger: float = 0.0
     patience: float = 10.0
     directory: Directory = field(factory=Directory)
     random: random.Random = field(factory=random.Random)

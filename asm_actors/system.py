@@ -36,6 +36,9 @@ logger = logging.getLogger("asm_actors")
 
 Durability = Literal["commit", "interval", "none"]
 SYNC_INTERVAL_S = 1.0
+LINGER_S = 0.001
+"""What a provider says within a millisecond goes to its run in one message. A fast stream has many pieces in one, and
+a reader does not see the difference."""
 STOP_GRACE_S = 60.0
 """How long the tree may take to stop after the drain: each level has its own shorter time."""
 
@@ -182,7 +185,7 @@ def _make_services(
             raise invalid(f"providers[{name!r}]", "must be a provider (see asm_actors.Provider)", provider)
         provider.name = name
         manifests[name] = provider.capabilities()
-    store = LmdbStore(journal) if isinstance(journal, str | os.PathLike) else journal
+    store = LmdbStore(journal, durability=durability) if isinstance(journal, str | os.PathLike) else journal
     if not isinstance(store, Store):
         raise invalid("journal", "must be a directory, or a store", journal)
     return Services(
@@ -196,6 +199,7 @@ def _make_services(
         retry=retry or RetryPolicy(),
         sync=durability == "commit",
         sync_interval=SYNC_INTERVAL_S if durability == "interval" else None,
+        linger=LINGER_S if isinstance(dispatcher, LoopDispatcher) else 0.0,
         patience=patience,
         random=random.Random(seed),
     )
@@ -242,7 +246,7 @@ class ActorSystem(_System):
                 ``storage_read_failed``, …; nothing has been changed.
         """
         owns = dispatcher is None
-        chosen = dispatcher if dispatcher is not None else LoopDispatcher("asm-dispatcher")
+        chosen = dispatcher if dispatcher is not None else LoopDispatcher("asm-dispatcher", calm_collector=True)
         services = _make_services(
             journal, providers, limits, durability, retry, ids, seed, patience, chosen
         )
@@ -321,7 +325,7 @@ class AsyncActorSystem(_System):
             ValidationError: An argument is malformed.
         """
         owns = dispatcher is None
-        chosen = dispatcher if dispatcher is not None else LoopDispatcher("asm-dispatcher")
+        chosen = dispatcher if dispatcher is not None else LoopDispatcher("asm-dispatcher", calm_collector=True)
         services = _make_services(
             journal, providers, limits, durability, retry, ids, seed, patience, chosen
         )

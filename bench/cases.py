@@ -59,7 +59,7 @@ class Bench:
     warm_up: bool = True
 
 
-_CHUNKS: Final = Size("chunks", 20, "Chunks of text which each run streams; a session has 6 events more.")
+_CHUNKS: Final = Size("chunks", 20, "Chunks of text which each run streams; a session has 8 events more.")
 _LAG: Final = (
     "p50, p99 and max are the loop's lag: how much later than asked a sleeper on the loop wakes, "
     "read every 5 ms (with threads: a sleeping thread)."
@@ -133,12 +133,12 @@ _TABLE: Final = (
     Bench(
         "cancel",
         "How soon is a run stopped while thousands stream?",
-        "All runs stream; some are cancelled. p50, p99 and max are the time from the request to the "
-        "durable run_cancelled.",
+        "All runs stream without end. Some are cancelled one by one (or, in another case, all at once). "
+        "p50, p99 and max are the time from the request to its return, when run_cancelled is durable.",
         (
             Size("runs", 5_000, "Runs that stream at once.", ("sessions",)),
-            Size("cancels", 500, "How many of them are cancelled, one by one."),
-            _CHUNKS,
+            Size("cancels", 200, "How many of them are cancelled, one by one."),
+            Size("chunks", 5, "Chunks after which a run counts as streaming; it goes on without end."),
         ),
         pause_ms=50.0,
     ),
@@ -150,18 +150,24 @@ BENCHES: Final[Mapping[str, Bench]] = MappingProxyType({bench.name: bench for be
 #: Where each case is found. Within a bench the order is the one in which cases run and are shown.
 CASES: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
     {
+        ("storm", "asm"): "bench.asm_cases.storm:storm",
         ("storm", "asyncio_lmdb"): "bench.baselines.asyncio_lmdb:PROGRAM.storm",
         ("storm", "asyncio_sqlite"): "bench.baselines.asyncio_sqlite:PROGRAM.storm",
         ("storm", "pykka_threads"): "bench.baselines.pykka_threads:storm",
         ("storm", "asyncio_lmdb_tuned"): "bench.baselines.asyncio_lmdb:TUNED.storm",
+        ("single", "asm"): "bench.asm_cases.storm:single",
+        ("single", "asm_blocking"): "bench.asm_cases.storm:single_blocking",
         ("single", "asyncio_lmdb"): "bench.baselines.asyncio_lmdb:PROGRAM.single",
         ("single", "asyncio_sqlite"): "bench.baselines.asyncio_sqlite:PROGRAM.single",
         ("single", "pykka_threads"): "bench.baselines.pykka_threads:single",
         ("single", "asyncio_lmdb_tuned"): "bench.baselines.asyncio_lmdb:TUNED.single",
+        ("streams", "asm"): "bench.asm_cases.storm:streams",
         ("streams", "asyncio_lmdb"): "bench.baselines.asyncio_lmdb:PROGRAM.streams",
         ("streams", "asyncio_sqlite"): "bench.baselines.asyncio_sqlite:PROGRAM.streams",
         ("streams", "pykka_threads"): "bench.baselines.pykka_threads:streams",
         ("streams", "asyncio_lmdb_tuned"): "bench.baselines.asyncio_lmdb:TUNED.streams",
+        ("cancel", "asm"): "bench.asm_cases.cancel:one_by_one",
+        ("cancel", "asm_at_once"): "bench.asm_cases.cancel:at_once",
     }
 )
 

@@ -1,9 +1,9 @@
 """The one definition of the work that every case does in `storm`, `single` and `streams`.
 
 A session is created, runs once and is completed. Its provider streams `chunks` pieces of text;
-with 20 of them a session has 26 events, always the same types in the same order. All cases take
-their events' data from here and read the same stubs, so that they differ in nothing but in how
-they carry the work out.
+with 20 of them a session has 28 events, always the same types in the same order. All cases write
+the same events from the same texts, so that they differ in nothing but in how they carry the work
+out: the runtime makes its events itself, the others take their data from here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from typing import Any, Final
 import attrs
 
 __all__ = [
+    "AGENT_ID",
     "AROUND",
+    "CONTEXT",
+    "PROMPT",
+    "PROVIDER",
+    "TAGS",
     "Workload",
     "chunk_data",
     "closing",
@@ -24,10 +29,17 @@ __all__ = [
     "opening",
     "stream",
     "stream_blocking",
+    "usage",
 ]
 
-#: Events of a session beside its chunks: two before the first one, four after the last.
-AROUND: Final = 6
+#: Events of a session beside its chunks: four before the first one, four after the last.
+AROUND: Final = 8
+
+AGENT_ID: Final = "bench-agent"
+PROVIDER: Final = "scripted"
+CONTEXT: Final = {"system_prompt": "Be brief."}
+TAGS: Final = ("bench",)
+PROMPT: Final = "What is a conversation, and who may write what comes next in it?"
 
 #: Fields of one event that the workload decides: its type, whether it belongs to the run, its data.
 Fields = tuple[str, bool, dict[str, Any]]
@@ -94,14 +106,11 @@ def opening() -> tuple[Fields, ...]:
         (
             "session_created",
             False,
-            {
-                "agent_id": "bench-agent",
-                "provider": "scripted",
-                "context": {"system_prompt": "Be brief."},
-                "tags": ["bench"],
-            },
+            {"agent_id": AGENT_ID, "provider": PROVIDER, "context": dict(CONTEXT), "tags": list(TAGS)},
         ),
-        ("run_started", True, {"provider": "scripted", "model": "scripted-1"}),
+        ("session_started", False, {}),
+        ("message_sent", True, {"role": "user", "content": PROMPT}),
+        ("run_started", True, {"provider": PROVIDER, "turn": 1}),
     )
 
 
@@ -110,13 +119,19 @@ def chunk_data(text: str) -> dict[str, Any]:
     return {"content": text, "delta": text}
 
 
+def usage(work: Workload) -> tuple[int, int]:
+    """Return the tokens that a run takes in and gives out."""
+    return 42, 6 * work.chunks
+
+
 def closing(work: Workload, content: str) -> tuple[Fields, ...]:
     """Return what follows the last chunk, `content` being the whole message."""
-    usage = {"input_tokens": 42, "output_tokens": 6 * work.chunks, "total_tokens": 42 + 6 * work.chunks}
+    input_tokens, output_tokens = usage(work)
+    tokens = {"input_tokens": input_tokens, "output_tokens": output_tokens}
     return (
         ("message_received", True, {"content": content, "role": "assistant"}),
-        ("token_usage_updated", True, dict(usage)),
-        ("run_completed", True, {"stop_reason": "end_turn", "token_usage": usage}),
+        ("token_usage_updated", True, dict(tokens)),
+        ("run_completed", True, {"stop_reason": "end_turn", "num_turns": 1, "token_usage": tokens}),
         ("session_completed", False, {}),
     )
 

@@ -48,8 +48,10 @@ class Actor(pykka.Actor):
         # Sets the four attributes that Pykka's __init__ sets, from lighter parts; calling it would make an event,
         # a URN and a ref only to replace them.
         life = Life(self, Dispatcher.current(), self.mailbox_capacity)
+        # The same object under its own type: every operation below goes through it.
+        self._life = life
         self.actor_inbox = life
-        self.actor_stopped = cast("Any", life.stopped)
+        self.actor_stopped = life.stopped  # type: ignore[assignment]
         self._actor_ref = life.ref = Ref(self, life)
 
     # --- Pykka's extension points ------------------------------------------------------------------------------
@@ -62,7 +64,7 @@ class Actor(pykka.Actor):
     @property
     def actor_ref(self) -> Ref[Self]:
         """The actor's ref."""
-        return cast("Ref[Self]", self._actor_ref)
+        return self._actor_ref  # type: ignore[return-value]
 
     @classmethod
     def start(cls, *args: Any, **kwargs: Any) -> ActorRef[Self]:
@@ -108,10 +110,6 @@ class Actor(pykka.Actor):
     # --- What a running actor can do ---------------------------------------------------------------------------
 
     @property
-    def _life(self) -> Life:
-        return cast("Life", self.actor_inbox)
-
-    @property
     def dispatcher(self) -> Dispatcher:
         """Who runs this actor."""
         return self._life.dispatcher
@@ -148,7 +146,7 @@ class Actor(pykka.Actor):
             asking.add_done_callback(life.promised.discard)
         return cast("Future[Any] | None", asking)
 
-    def on_exit_request(self, reason: ExitReason) -> bool:  # noqa: ARG002 - for overriding
+    def on_exit_request(self, reason: ExitReason) -> bool:
         """Decide about an orderly exit request (`stop`, `shutdown`, the parent's end).
 
         Returns:

@@ -11,7 +11,8 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary, ref as weak
+from weakref import WeakKeyDictionary
+from weakref import ref as weak
 
 __all__ = ["deliver_to"]
 

@@ -168,7 +168,7 @@ class Dispatcher(abc.ABC):
         self._foreign.append(life)
         self._wake_from_outside()
 
-    def note_interrupt(self, error: BaseException) -> None:
+    def note_interrupt(self, error: BaseException) -> None:  # noqa: B027 - most have nothing to do here
         """Take note of an exception that reached the border of an actor's code; a simulation passes Ctrl-C on."""
 
     def _refusal(self) -> DispatcherStopped:

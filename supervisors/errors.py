@@ -18,17 +18,17 @@ class SupervisionError(Exception):
     """Base of the errors which this package raises itself."""
 
 
-class Overloaded(SupervisionError):
+class Overloaded(SupervisionError):  # noqa: N818 - says what is, as Pykka's Timeout
     """The mailbox has as many messages waiting as it may hold; the message was not queued."""
 
 
-class WouldDeadlock(SupervisionError):
+class WouldDeadlock(SupervisionError):  # noqa: N818 - as above
     """A blocking `get()` on the thread that would have to produce the value."""
 
 
-class DispatcherStopped(SupervisionError):
+class DispatcherStopped(SupervisionError):  # noqa: N818 - as above
     """An actor was to be started, or a message sent, on a dispatcher that has been stopped."""
 
 
-class StartFailed(SupervisionError):
+class StartFailed(SupervisionError):  # noqa: N818 - as above
     """The `__init__` or `on_start` of a child raised; the child is gone."""

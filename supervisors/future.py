@@ -104,27 +104,30 @@ class Future(pykka.Future[T], Generic[T]):
             # The traceback keeps this frame: with these in it, the exception would keep itself and the future.
             del self, exc_value, exc_traceback
 
-    def _wait(self, timeout: float | None) -> None:
+    def _wait(self, timeout: float | None) -> Any:
         if threading.get_ident() in dispatcher_threads:
             raise WouldDeadlock(
                 "get() on the dispatcher's thread would wait for ever for a value that this thread has to produce; "
                 "tell the other actor and handle its answer as a message, or await the future in a task (spawn)"
             )
         if self._driver is not None and self._driver.on_thread():
-            self._driver.drive(self, timeout)
-            return
+            try:
+                return self._driver.drive(self, timeout)
+            finally:
+                del self  # see `get`
         with _lock:
             if self._event is None:
                 self._event = threading.Event()
             event = self._event
             if self._done:
-                return
+                return None
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self.is_available:
             remaining = None if deadline is None else deadline - time.monotonic()
             if remaining is not None and remaining <= 0.0:
                 raise pykka.Timeout(f"{timeout} seconds")
             event.wait(remaining)
+        return None
 
     def set(self, value: Any = None) -> None:
         """Set the value and wake whoever waits.

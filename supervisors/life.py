@@ -1,14 +1,13 @@
 """`Life`: everything the runtime keeps about one actor between its start and its last report.
 
-It is the actor's mailbox (Pykka's inbox protocol), its links (parent, children, monitors) and its end, in one object,
-because a process may hold 100,000 of them. Rules that hold here and nowhere else:
+It is the actor's mailbox, its links (parent, children, monitors) and its end, in one object, because a process may
+hold 100,000 of them. Rules that hold here and nowhere else:
 
 1. Only the dispatcher's thread runs handlers, takes messages, and changes links. Other threads use `mailbox.py`.
 2. Signals (shut down, kill, crash of a task) overtake messages.
 3. Each life ends once: phase goes RUNNING -> STOPPING -> DEAD and exactly one report goes to the parent and to each
-   monitor, after the hooks ran, the children are gone and the owned tasks were awaited. The first reason stays, with
-   two exceptions: what fails while an orderly end is under way makes it a crash, and a kill makes any end a kill,
-   since it is the kill that ended the waiting.
+   monitor, after the hooks ran, the children are gone and the owned tasks were awaited. The first reason stays, but
+   what fails during an orderly end makes it a crash, and a kill makes any end a kill: it ended the waiting.
 4. Nothing that is asked is left without an answer: whatever is in the mailbox at the end, slips in later, or was to
    be answered later, is answered with `ActorDeadError`.
 5. No exception leaves this file, whatever the actor does: the turn of the others goes on.
@@ -18,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import ref as weak
 
@@ -50,6 +50,8 @@ __all__ = ["DEAD", "NEW", "RUNNING", "STOPPING", "Life", "StopFlag"]
 
 logger = logging.getLogger("pykka")
 
+# The response to an ask that is answered later, by somebody else.
+_LATER: Any = object()
 _PYKKA_MESSAGES = frozenset({_ActorStop, ProxyCall, ProxyGetAttr, ProxySetAttr})
 
 
@@ -125,6 +127,7 @@ class Life(Mailbox):
             item = queue.popleft()
             if type(item) is Envelope:
                 self._handle_envelope(actor, item)
+                item = None  # see there
             else:
                 try:
                     if type(item) in _PYKKA_MESSAGES:
@@ -169,22 +172,20 @@ class Life(Mailbox):
             if reply_to is not None:
                 answer_error(reply_to)
             self._fail(error, "stop")
-        # The exception's traceback keeps this frame; with these two it would keep itself.
+        # An exception's traceback keeps this frame and its callers': with these in them, it would keep itself.
         del envelope, reply_to
 
     def _handle_pykka(self, actor: Actor, message: Any, reply_to: Any) -> Any:
         if type(message) is not _ActorStop:
             return actor._handle_receive(message)
         if reply_to is not None:
-            if self.stop_waiters is None:
-                self.stop_waiters = []
-            self.stop_waiters.append(reply_to)
+            self.stop_waiters = [*(self.stop_waiters or ()), reply_to]
         self._request_exit(NORMAL)
         return _LATER
 
     def _take_signals(self) -> None:
-        while self.signals is not None:
-            for kind, detail in self.take_signals():
+        while signals := self.take_signals():
+            for kind, detail in signals:
                 self._take_signal(kind, detail)
 
     def _take_signal(self, kind: str, detail: Any) -> None:
@@ -196,10 +197,8 @@ class Life(Mailbox):
         elif kind == "crash":
             self._fail(detail, "failure")
         elif kind == "start" and phase == NEW:
-            try:
+            with suppress(BaseException):  # logged and reported by start(); nobody waits for it
                 self.start()
-            except BaseException:  # noqa: S110 - logged and reported by start(); nobody waits for it
-                pass
         elif kind == "exit" and phase == NEW:
             self.leaving = self.leaving or detail  # told to go before its start: it starts and goes
         elif kind == "exit" and phase == RUNNING:
@@ -248,7 +247,7 @@ class Life(Mailbox):
             else:
                 # Pykka would stop every actor of the process here; a supervisor decides about this one instead.
                 logger.debug(f"{error!r} in {actor}. Stopping this actor.")
-                logger.error(f"{error!r} ended {actor}:", exc_info=exc_info)
+                logger.error(f"{type(error).__name__} ended {actor}:", exc_info=exc_info)
                 self.dispatcher.note_interrupt(error)
                 self._leave(Crashed(error))
                 if hook != "none":
@@ -257,14 +256,14 @@ class Life(Mailbox):
             self._log_failure(second)
         self._wind_up()
 
-    def _log_failure(self, error: BaseException) -> None:
+    def _log_failure(self, error: BaseException) -> Any:
         self.dispatcher.note_interrupt(error)
-        try:
-            self.actor._handle_failure(type(error), error, error.__traceback__)
-        except BaseException:  # an actor whose own text cannot be made, say
-            logger.error(f"{error!r} in {self.ref}, which cannot even be logged:", exc_info=error)
-            pykka_registry.unregister(self.ref)
-            self.stopped.set()
+        with suppress(BaseException):  # of an actor whose own text cannot be made, say
+            return self.actor._handle_failure(type(error), error, error.__traceback__)
+        logger.error(f"Unhandled exception in {self.ref}:", exc_info=error)
+        pykka_registry.unregister(self.ref)
+        self.stopped.set()
+        return None
 
     def _leave(self, reason: ExitReason, *, unregister: bool = True) -> None:
         self.phase = STOPPING
@@ -276,15 +275,13 @@ class Life(Mailbox):
             logger.debug(f"Stopped {self.actor}")
 
     def _wind_up(self) -> None:
-        if self.timers:
-            for timer in tuple(self.timers):
-                timer.cancel()
+        for timer in tuple(self.timers or ()):
+            timer.cancel()
         if self.children:
             for child in reversed(tuple(self.children)):
                 child.life.signal("exit", SHUTDOWN)
-        if self.tasks:
-            for task in tuple(self.tasks):
-                task.cancel()
+        for task in tuple(self.tasks or ()):
+            task.cancel()
         if self.queue:
             self.refuse_queue(is_over=False)
         self._finish_if_quiet()
@@ -300,9 +297,8 @@ class Life(Mailbox):
             return
         family: list[Any] = [self]
         for life in family:  # grows meanwhile: everybody below
-            if life.children:
-                family.extend(child.life for child in life.children)
-                life.children = None
+            family.extend(child.life for child in life.children or ())
+            life.children = None
         for life in reversed(family[1:]):
             life.parent = None  # which dies as well and need not hear of it
             life._cut(KILLED)
@@ -350,8 +346,8 @@ class Life(Mailbox):
                 answer(waiter, None)
             self.stop_waiters = None
         self.dispatcher.forget(self)
-        # The actor's attributes may be large and refs to a dead actor may be kept for long. The link to the ref is
-        # weak from now on, for the ref holds this life: all of it goes with the last ref, without a collector.
+        # Refs to a dead actor may be kept for long, and its attributes be large. The link to the ref is weak from now
+        # on, for the ref holds this life: all of it goes with the last ref, without a collector.
         self.actor = None
         self.children = None
         self._ref = weak(ref)
@@ -407,10 +403,3 @@ class Life(Mailbox):
         state = ("new", "running", "stopping", "dead")[self.phase]
         ending = f", {describe(self.reason)}" if self.reason is not None else ""
         return f"<life of {self.ref}: {state}{ending}, {len(self.queue)} waiting>"
-
-
-class _Later:
-    """Marks an ask that will be answered by somebody else, later."""
-
-
-_LATER = _Later()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
 
+from supervisors import collector
 from supervisors import dispatcher as base
 from supervisors.blocking import BlockingPool
 from supervisors.dispatcher import Dispatcher, DispatcherStatistics
@@ -26,6 +27,7 @@ from supervisors.errors import DispatcherStopped, WouldDeadlock
 from supervisors.exits import KILLED, Crashed
 from supervisors.future import dispatcher_threads
 from supervisors.life import RUNNING
+from supervisors.loops import new_loop, wind_up
 from supervisors.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -41,15 +43,6 @@ _LAST_GRACE_S = (
 )
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
-
-
 class LoopDispatcher(Dispatcher):
     """Runs actors on an asyncio loop (uvloop's if installed) in one daemon thread.
 
@@ -60,6 +53,8 @@ class LoopDispatcher(Dispatcher):
         turn_limit_s: Seconds after which a turn lets the loop do its other work.
         pool_size: Threads for blocking calls.
         auto_stop: End the thread when the last actor is gone, and start it again with the next.
+        calm_collector: While open, make passes of the process's cyclic garbage collector rarer; see
+            `supervisors.collector`. For processes that hold thousands of actors.
     """
 
     def __init__(
@@ -71,8 +66,10 @@ class LoopDispatcher(Dispatcher):
         turn_limit_s: float = 0.005,
         pool_size: int = 4,
         auto_stop: bool = False,
+        calm_collector: bool = False,
     ) -> None:
         super().__init__(clock=clock)
+        self._calm_collector = calm_collector
         self.name = name
         self.hold_limit_s = hold_limit_s
         self._turn_limit_s = turn_limit_s
@@ -209,13 +206,15 @@ class LoopDispatcher(Dispatcher):
             self.loop.call_soon(self._forget_last)
 
     def _main(self, started: threading.Event) -> None:
-        loop = _new_loop()
+        loop = new_loop()
         asyncio.set_event_loop(loop)
         self._loop = loop
         self.thread_id = get_ident()
         dispatcher_threads.add(self.thread_id)
         base._local.dispatcher = self
         self._awake = self._alarm = self._is_over = False
+        if self._calm_collector:
+            collector.calm()
         self._watchdog.open(self.thread_id, loop)
         started.set()
         try:
@@ -225,14 +224,15 @@ class LoopDispatcher(Dispatcher):
                 except BaseException as error:
                     # asyncio lets SystemExit and KeyboardInterrupt of a task pass, after noting them in the task:
                     # they are the crash of its owner, and no reason to stop everybody else.
-                    logger.error(f"{error!r} passed through the loop of {self!r}, which goes on")
+                    logger.error(f"{error!r} passed through the loop of {self!r}, which goes on")  # noqa: TRY400
         finally:
             self._clean_up(loop)
 
     def _clean_up(self, loop: asyncio.AbstractEventLoop) -> None:
         self._watchdog.close()
-        self._cancel_leftovers(loop)
-        _run(loop, loop.shutdown_asyncgens())
+        if self._calm_collector:
+            collector.restore()
+        wind_up(loop, repr(self))
         pools, self._pools = self._pools, {}
         for pool in pools.values():
             # A call that blocks for ever cannot be ended; its thread is left behind rather than this one with it.
@@ -242,20 +242,6 @@ class LoopDispatcher(Dispatcher):
         # The system may give the number of this thread to another one, which is not to be taken for this.
         self.thread_id = None
         self._abandon(self._take_foreign())
-
-    def _cancel_leftovers(self, loop: asyncio.AbstractEventLoop) -> None:
-        for _ in range(2):
-            tasks = asyncio.all_tasks(loop)
-            if not tasks:
-                return
-            for task in tasks:
-                task.cancel()
-            _run(loop, asyncio.wait(tasks, timeout=_LAST_GRACE_S))
-        for task in asyncio.all_tasks(loop):
-            logger.error(
-                f"{task.get_name()} of {self!r} refuses to be cancelled and is left behind: {task!r}"
-            )
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
 
     # --- Messages from outside ---------------------------------------------------------------------------
 
@@ -403,14 +389,6 @@ class LoopDispatcher(Dispatcher):
         """Numbers of this moment."""
         dog = self._watchdog
         return evolve(super().statistics(), held=dog.held, held_by=dog.held_by, longest_s=dog.longest_s)
-
-
-def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> None:
-    """Run to the end whatever other tasks throw at the loop meanwhile."""
-    task = loop.create_task(work)
-    while not task.done():
-        with contextlib.suppress(BaseException):
-            loop.run_until_complete(task)
 
 
 _default_lock = threading.Lock()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 from weakref import ref as weak
@@ -214,24 +215,18 @@ def refuse(ref: Any, item: Any, capacity: int) -> None:
 
 def answer(reply_to: Any, value: Any) -> None:
     """Give an asker the answer, if it has none yet."""
-    try:
+    with suppress(Exception):  # Pykka's `queue.Full`: somebody answered before
         reply_to.set(value)
-    except Exception:  # noqa: S110 - Pykka's `queue.Full`: somebody answered before
-        pass
 
 
 def answer_error(reply_to: Any) -> None:
     """Give an asker the exception that is being handled, if it has no answer yet."""
-    try:
+    with suppress(Exception):  # as above
         reply_to.set_exception()
-    except Exception:  # noqa: S110 - as above
-        pass
 
 
 def answer_dead(reply_to: Any, ref: Any) -> None:
     """Tell an asker that nobody will answer, if nobody has."""
     error = ActorDeadError(f"{ref} stopped before handling the message")
-    try:
+    with suppress(Exception):  # as above
         reply_to.set_exception((ActorDeadError, error, None))
-    except Exception:  # noqa: S110 - as above
-        pass

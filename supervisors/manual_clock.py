@@ -35,5 +35,8 @@ class ManualClock:
         self._now = seconds
 
     def advance(self, seconds: float) -> None:
-        """Move on by some seconds. Timers fire when their dispatcher is run; `SimulationDispatcher.advance` does both."""
+        """Move on by some seconds.
+
+        Timers fire when their dispatcher is run; `SimulationDispatcher.advance` does both.
+        """
         self.move_to(self._now + seconds)

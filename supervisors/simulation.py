@@ -59,7 +59,7 @@ class SimulationDispatcher(Dispatcher):
     ) -> None:
         self.manual_clock = clock if clock is not None else ManualClock()
         super().__init__(clock=self.manual_clock)
-        self.random = random.Random(seed)
+        self.random = random.Random(seed)  # noqa: S311 - chooses a schedule
         self.thread_id = threading.get_ident()
         self.driver = self
         self.steps = 0
@@ -156,7 +156,7 @@ class SimulationDispatcher(Dispatcher):
                 handle._run()
             except (KeyboardInterrupt, SystemExit) as error:
                 # asyncio lets them pass after noting them in the task, whose owner they end.
-                logger.error(f"{error!r} passed through the loop of {self!r}, which goes on")
+                logger.error(f"{error!r} passed through the loop of {self!r}, which goes on")  # noqa: TRY400
                 self.note_interrupt(error)
 
     @contextlib.contextmanager
@@ -226,17 +226,20 @@ class SimulationDispatcher(Dispatcher):
         """
         until = None if timeout is None else self.clock.monotonic() + timeout
         first = self.steps
-        while not future.is_available:
-            if self.step():
-                self._demand_end(first)
-                continue
-            when = self.next_timer()
-            if until is not None and (when is None or when > until):
-                self._jump(until)
-                raise pykka.Timeout(f"{timeout} seconds of the simulation's clock")
-            if when is None:
-                raise pykka.Timeout("the simulation is at rest and nobody is left who could answer")
-            self._jump(when)
+        try:
+            while not future.is_available:
+                if self.step():
+                    self._demand_end(first)
+                    continue
+                when = self.next_timer()
+                if until is not None and (when is None or when > until):
+                    self._jump(until)
+                    raise pykka.Timeout(f"{timeout} seconds of the simulation's clock")
+                if when is None:
+                    raise pykka.Timeout("the simulation is at rest and nobody is left who could answer")
+                self._jump(when)
+        finally:
+            del future  # see `Future.get`
 
     def crash(self, ref: Any, error: BaseException) -> None:
         """Inject a crash: the actor fails with this error before its next message."""

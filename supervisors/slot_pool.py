@@ -163,11 +163,12 @@ class SlotPool(Actor):
 
     def on_receive(self, message: Any) -> Any:
         """Handle requests, and the exits of those that hold or wait."""
+        kind = type(message)
+        if kind is Acquire:
+            return self._acquire(message)
+        if kind is Down:
+            return self._forget(message.ref)
         match message:
-            case Acquire():
-                return self._acquire(message)
-            case Down(ref=ref):
-                self._forget(ref)
             case Release(key=key, holder=holder):
                 if not self._table.withdraw(key, holder):
                     self._grant(self._table.release(key, holder))

@@ -15,6 +15,7 @@ import logging
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import Any, ClassVar, cast
 
 import pykka
@@ -127,10 +128,8 @@ class ThreadLife:
                 self.queue.appendleft(_Leave(detail or SHUTDOWN))
                 self._condition.notify()
         elif kind == "kill" and self.phase != DEAD:
-            try:
+            with suppress(DispatcherStopped):  # which has ended all its actors
                 self.dispatcher.call_from_outside(self._die_at_once, ABANDONED)
-            except DispatcherStopped:  # which has ended all its actors
-                pass
 
     def note_stopping(self) -> None:
         """Note that the hooks of the end are running (the actor's thread)."""
@@ -344,7 +343,7 @@ class ThreadActor(pykka.ThreadingActor):
             if reply_to is not None:
                 answer_error(reply_to)
             logger.debug(f"{error!r} in {self}. Stopping this actor.")
-            logger.error(f"{error!r} ended {self}:", exc_info=error)
+            logger.exception(f"{type(error).__name__} ended {self}:")
             self._end(NORMAL)
             return Crashed(error)
         finally:

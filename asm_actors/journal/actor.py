@@ -21,13 +21,17 @@ from asm_actors.journal.append import Append
 from asm_actors.journal.batch import Batcher
 from asm_actors.journal.tail import Tail
 from asm_actors.services import Services
-from supervisors import Actor
+from supervisors import Actor, Timer
 from supervisors.exits import ExitReason
 
 __all__ = ["JournalActor", "JournalStatistics"]
 
 logger = logging.getLogger("asm_actors.journal")
 _THREAD = "asm-journal"
+SETTLE_AFTER_S = 0.2
+"""A pause in the writing after which the store's memory is moved into its tables."""
+SETTLE_STEP = 4096
+"""Records of one such step: some ten milliseconds for which a commit may have to wait."""
 
 
 @frozen
@@ -57,6 +61,10 @@ class _TryAgain:
     """To itself: try the failed batch again."""
 
 
+class _Settle:
+    """To itself: nothing was written for a while."""
+
+
 class _Sync:
     """To itself: the interval between two syncs is over."""
 
@@ -78,6 +86,7 @@ class JournalActor(Actor):
         self._failing_since: float | None = None
         self._leaving: ExitReason | None = None
         self._unsynced = False
+        self._quiet: Timer | None = None
         self._handlers = {
             m.Commit: self._take,
             m.Committed: self._committed,
@@ -87,6 +96,7 @@ class JournalActor(Actor):
             m.Unfollow: self._unfollow,
             _TryAgain: self._try_again,
             _Sync: self._sync,
+            _Settle: self._settle,
         }
 
     @property
@@ -139,6 +149,8 @@ class JournalActor(Actor):
         if batch is None:
             if self._leaving is not None:
                 self.exit(self._leaving)
+            elif self._quiet is None:
+                self._quiet = self.send_after(SETTLE_AFTER_S, _Settle())
             return
         self._start_commit(batch)
 
@@ -206,6 +218,24 @@ class JournalActor(Actor):
         for commit in self._batcher.finish():
             _refuse(commit, given_up)
         self._next()
+
+    def _settle(self, message: _Settle) -> None:
+        """Use the pause: what waits in memory goes into the tables, so that later commits need not do it."""
+        self._quiet = None
+        if not self._batcher.is_idle:
+            return
+        call = self.dispatcher.run_blocking(self._services.store.settle, SETTLE_STEP, thread=_THREAD)
+        call.add_done_callback(self._settled)
+
+    def _settled(self, call: asyncio.Future[Any]) -> None:
+        if call.cancelled() or not self._actor_ref.is_alive():
+            return
+        error = call.exception()
+        if error is not None:
+            # Nothing is lost by it: settling is tried again, and a commit that needs it says why it fails.
+            logger.warning("the journal could not be settled: %s", error)
+        elif call.result() and self._quiet is None:
+            self._quiet = self.send_after(SETTLE_AFTER_S, _Settle())
 
     def _try_again(self, message: _TryAgain) -> None:
         if self._batcher.under_way is not None:

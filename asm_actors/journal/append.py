@@ -13,7 +13,7 @@ from asm_actors.events import EventType
 from asm_actors.runs.run import Run
 from asm_actors.sessions.session import Session
 
-__all__ = ["EMPTY", "Append", "Appended", "Draft"]
+__all__ = ["EMPTY", "Append", "Appended", "Draft", "Packed"]
 
 EMPTY: Final[dict[str, Any]] = {}
 """The shared empty map for drafts without metadata. Nobody ever changes it."""
@@ -47,14 +47,31 @@ class Draft(NamedTuple):
     """The event's id if a caller chose it; else it follows from the append's block."""
 
 
+class Packed:
+    """Drafts in their stored form: what a writer makes of them as soon as it lets them go.
+
+    A thousand runs that wait for a commit would else keep tens of thousands of small objects alive, which costs the
+    garbage collector more than writing them. ``asm_actors.journal.codec.pack_drafts`` makes it.
+    """
+
+    __slots__ = ("body", "count")
+
+    def __init__(self, count: int, body: bytes) -> None:
+        self.count = count
+        self.body = body
+
+    def __len__(self) -> int:
+        return self.count
+
+
 class Append(NamedTuple):
     """One atomic unit of one session."""
 
     session_id: str
     """The session whose events and records these are."""
 
-    drafts: Sequence[Draft]
-    """The events, in order; may be empty when only records change."""
+    drafts: Sequence[Draft] | Packed
+    """The events, in order; may be empty when only records change. Packed ones need ``expect``."""
 
     base_id: int
     """The 128-bit block from which the events are named: see ``asm_actors.ids.event_id``."""

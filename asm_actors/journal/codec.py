@@ -30,7 +30,7 @@ import msgpack
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import SCHEMA_VERSION, Event, EventType
 from asm_actors.ids import event_id
-from asm_actors.journal.append import Draft
+from asm_actors.journal.append import Draft, Packed
 from asm_actors.journal.query import EventFilter
 from asm_actors.journal.store import STORE_SCHEMA
 from asm_actors.runs.run import Run, RunStatus
@@ -42,11 +42,14 @@ __all__ = [
     "columns_of",
     "event_ids_of",
     "events_of",
+    "pack_drafts",
     "pack_run",
     "pack_segment",
     "pack_session",
     "pack_values",
     "refuse_version",
+    "seal_segment",
+    "unpack_drafts",
     "unpack_run",
     "unpack_segment",
     "unpack_session",
@@ -81,6 +84,10 @@ _RUN_FIELDS: Final = (
 )
 # fmt: on
 _CODES: Final = {type_: code for code, type_ in enumerate(_TYPES)}
+
+# A segment is an array of eleven values, the last nine of which (its body) are packed before the others are known.
+_SEGMENT: Final = b"\x9b"
+_BODY: Final = b"\x99"
 
 _METADATA: Final = 0
 _CORRELATIONS: Final = 1
@@ -140,6 +147,31 @@ def pack_segment(number: int, first_sequence: int, base_id: int, columns: Column
     Raises:
         ValidationError: an event holds what cannot be stored.
     """
+    return seal_segment(number, first_sequence, _pack_body(base_id, columns))
+
+
+def pack_drafts(base_id: int, drafts: Sequence[Draft]) -> Packed:
+    """Encode drafts (at least one) before their place is known; :func:`seal_segment` adds it.
+
+    Raises:
+        ValidationError: one of them is no draft, or holds what cannot be stored.
+    """
+    return Packed(len(drafts), _pack_body(base_id, columns_of(drafts)))
+
+
+def seal_segment(number: int, first_sequence: int, body: bytes) -> bytes:
+    """Make the segment out of an encoded body and its place."""
+    pack = _PACKERS.pack
+    payload = b"".join((_SEGMENT, pack(number), pack(first_sequence), body))
+    return _PREFIX.pack(STORE_SCHEMA, crc32(payload)) + payload
+
+
+def unpack_drafts(packed: Packed) -> Segment:
+    """Decode what :func:`pack_drafts` made; the segment's number and first sequence number are 0."""
+    return Segment(0, 0, *unpack_values(_BODY + packed.body, "drafts", "packed"))
+
+
+def _pack_body(base_id: int, columns: Columns) -> bytes:
     types, stamps, runs, data, metadata, providers, correlations, ids = columns
     try:
         first_us = stamps[0]
@@ -150,10 +182,8 @@ def pack_segment(number: int, first_sequence: int, base_id: int, columns: Column
             rare[_CORRELATIONS] = _column(correlations)
         if any(ids):
             rare[_IDS] = ids
-        payload = _PACKERS.pack(
+        body = _PACKERS.pack(
             (
-                number,
-                first_sequence,
                 base_id.to_bytes(16, "big"),
                 _coded(types),
                 first_us,
@@ -167,7 +197,7 @@ def pack_segment(number: int, first_sequence: int, base_id: int, columns: Column
         )
     except (TypeError, ValueError, OverflowError, AttributeError) as error:
         raise _unstorable("an event", error) from error
-    return _PREFIX.pack(STORE_SCHEMA, crc32(payload)) + payload
+    return body[1:]
 
 
 def _column(values: tuple[Any, ...]) -> Any:
@@ -288,6 +318,8 @@ def _record_codec(
 
     def unpack(blob: Buffer, table: str, key: object) -> Any:
         values = _open(blob, table, key)
+        if len(values) > len(names):
+            raise unreadable(table, key, f"it has {len(values)} fields, and this release knows {len(names)}")
         try:
             # A record of an earlier version has fewer fields: the class gives the others their defaults.
             return build(dict(zip(names, values, strict=False)))

@@ -254,7 +254,7 @@ class Recent:
             found[0].block
             for found in islice(self.segments.values(), len(gone.segments), len(gone.segments) + 1)
         ]
-        return default
+        return min(keys)
 
     def forget_before(self, key: bytes) -> None:
         """Forget what lies in blocks before ``key``, because another process has settled it."""

@@ -11,22 +11,24 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.events import Event
 from asm_actors.journal.append import Append, Appended
 from asm_actors.journal.lmdb_block import pack_group, unpack_directory
 from asm_actors.journal.lmdb_env import Environment, Transaction
 from asm_actors.journal.lmdb_events import LmdbEvents
-from asm_actors.journal.lmdb_layout import LOG, pair_key
-from asm_actors.journal.lmdb_recent import SettleBatch
+from asm_actors.journal.lmdb_layout import LOG, NAMES, RUN_ID, name_key, pair_key, pair_of
+from asm_actors.journal.lmdb_recent import Recent, SettleBatch
 from asm_actors.journal.lmdb_records import LmdbRecords
 from asm_actors.journal.lmdb_settle import settle
+from asm_actors.journal.lmdb_tables import Tables
 from asm_actors.journal.lmdb_verify import verify
-from asm_actors.journal.lmdb_view import commit_number, counters_after
-from asm_actors.journal.placing import Group
+from asm_actors.journal.lmdb_view import Spots, commit_number, counters_after, spot_of
+from asm_actors.journal.placing import Group, Spot
 from asm_actors.journal.store import StoreStatistics, VerifyReport
 from asm_actors.journal.writer_lock import WriterLock
 
@@ -185,7 +187,9 @@ class LmdbStore(LmdbRecords, LmdbEvents):
     def commit(self, appends: Sequence[Append], *, sync: bool = True) -> list[Appended | AsmError]:
         """Write a group of appends in one transaction."""
         environment = self._writable()
-        group = Group.plan(self, self._counters, appends)
+        # One snapshot answers all questions of the plan: opening one costs more than asking.
+        with self._view(lambda _, __: None) as (_, tables):
+            group = Group.plan(_Planned(self, self._recent, self._spots, tables), self._counters, appends)
         if group.is_empty:
             return group.answers
         key = pair_key(self._counters.position, commit_number(self._last_block) + 1)
@@ -216,10 +220,10 @@ class LmdbStore(LmdbRecords, LmdbEvents):
         return group.answers
 
     def _due(self, added: int) -> SettleBatch | None:
-        """Choose what this commit settles: twice what it adds, while more waits than should."""
+        """Choose what this commit settles: twice what it adds and a little more, while too much waits."""
         if len(self._recent) <= self._settle_after:
             return None
-        return self._recent.oldest(2 * added + 64)
+        return self._recent.oldest(2 * added + self._settle_after // 512)
 
     def sync(self) -> None:
         """Make every earlier commit survive a loss of power, unless ``durability`` is ``none``."""
@@ -263,6 +267,38 @@ class LmdbStore(LmdbRecords, LmdbEvents):
     def verify(self, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
         """Read everything and check it."""
         return verify(self._view, self.last_position(), progress)
+
+
+class _Planned:
+    """What a plan asks of the store, answered from one snapshot. Only the committer changes what it reads."""
+
+    __slots__ = ("_recent", "_spots", "_store", "_tables")
+
+    def __init__(self, store: LmdbStore, recent: Recent, spots: Spots, tables: Tables) -> None:
+        self._store = store
+        self._recent = recent
+        self._spots = spots
+        self._tables = tables
+
+    def spot(self, session_id: str) -> Spot | None:
+        known = self._spots.get(session_id)
+        return known if known is not None else spot_of(self._recent, self._tables, session_id)
+
+    def run_spot(self, run_id: str) -> tuple[int, int] | None:
+        number = self._recent.run_numbers.get(run_id)
+        if number is not None:
+            return number, self._recent.runs[number].owner
+        value = self._tables.get(NAMES, name_key(RUN_ID, run_id))
+        return None if value is None else pair_of(value)
+
+    def session_by_key(self, idempotency_key: str) -> str | None:
+        return self._store.session_by_key(idempotency_key)
+
+    def run_by_key(self, session_id: str, idempotency_key: str) -> str | None:
+        return self._store.run_by_key(session_id, idempotency_key)
+
+    def known_events(self, session_id: str, ids: Collection[str]) -> Mapping[str, Event]:
+        return self._store.known_events(session_id, ids)
 
 
 def _settling(environment: Environment, batch: SettleBatch, resume: bytes) -> Callable[[Transaction], None]:

@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import Event
 from asm_actors.ids import event_id
-from asm_actors.journal.append import Append, Appended, Draft
+from asm_actors.journal.append import Append, Appended, Draft, Packed
 from asm_actors.journal.codec import (
     columns_of,
     event_ids_of,
@@ -24,6 +24,7 @@ from asm_actors.journal.codec import (
     pack_run,
     pack_segment,
     pack_session,
+    seal_segment,
     unpack_segment,
 )
 from asm_actors.journal.query import EventFilter
@@ -176,6 +177,8 @@ class Group:
         position = self._position
         answer: Appended | None = None
         if expect is None:
+            if isinstance(drafts, Packed):
+                raise AsmError(ErrorCode.VALIDATION_ERROR, "packed events need the sequence number they follow")
             if head and drafts:
                 drafts, answer = self._without_known(append)
         elif expect != head:
@@ -185,10 +188,13 @@ class Group:
         placed = self._check_runs(append, number) if runs else ()
         count = len(drafts)
         if count:
-            columns = columns_of(drafts)
-            if any(columns[7]) and answer is None:
-                self._check_ids(append, head)
-            blob = pack_segment(number, head + 1, base_id, columns)
+            if isinstance(drafts, Packed):
+                blob = seal_segment(number, head + 1, drafts.body)
+            else:
+                columns = columns_of(drafts)
+                if any(columns[7]) and answer is None:
+                    self._check_ids(append, head)
+                blob = pack_segment(number, head + 1, base_id, columns)
             self.segments.append(PlacedSegment(number, head + 1, count, position, blob))
             self._position = position + count
         # Whatever refuses an append stands above the segment, so from here on it is in.

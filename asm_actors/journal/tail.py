@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 
 from asm_actors.events import Event
-from asm_actors.ids import event_id
-from asm_actors.journal.append import Append, Appended
+from asm_actors.journal.append import Append, Appended, Packed
+from asm_actors.journal.codec import events_of, pack_drafts, unpack_drafts
+from asm_actors.journal.query import EventFilter
 
 __all__ = ["Tail"]
 
+_ALL = EventFilter()
 MAX_EVENTS = 20_000
 """Events kept; the bound on its memory."""
 
@@ -32,24 +34,15 @@ class _Segment:
 
     def read(self) -> list[Event]:
         if self.events is None:
-            append, sequence, position = self.append, self.sequence, self.position
-            self.events = [
-                Event(
-                    id=draft.id or event_id(append.base_id, index),
-                    type=draft.type,
-                    timestamp_us=draft.timestamp_us,
-                    session_id=append.session_id,
-                    run_id=draft.run_id,
-                    sequence_number=sequence + index,
-                    data=draft.data,
-                    metadata=draft.metadata,
-                    provider=draft.provider,
-                    correlation_id=draft.correlation_id,
-                    position=position + index,
-                )
-                for index, draft in enumerate(append.drafts)
-            ]
+            self.events = self._decode()
         return self.events
+
+    def _decode(self) -> list[Event]:
+        append, sequence, position = self.append, self.sequence, self.position
+        drafts = append.drafts
+        packed = drafts if isinstance(drafts, Packed) else pack_drafts(append.base_id, drafts)
+        segment = unpack_drafts(packed)._replace(first_sequence=sequence)
+        return events_of(segment, append.session_id, position, (0, self.count), _ALL)
 
 
 class Tail:

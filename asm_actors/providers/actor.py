@@ -93,6 +93,7 @@ class ProviderActor(Actor):
         self._name = name
         self._provider: Provider = services.providers[name]
         self._calls: dict[str, _Call] = {}
+        self._to_flush: list[_Call] = []
         self._opened: asyncio.Future[None] | None = None
         self._started = self._failed = self._retried = 0
 
@@ -217,22 +218,26 @@ class ProviderActor(Actor):
                 held.append(item)
                 if not call.spoken and not isinstance(item, _PREAMBLE):
                     call.spoken = True
-                if call.credit:
-                    if not call.flushing:
-                        # Not at once: what the stream has ready goes in one batch.
-                        call.flushing = True
-                        asyncio.get_running_loop().call_soon(self._flush, call)
+                if call.credit and not call.flushing:
+                    call.flushing = True
+                    self._to_flush.append(call)
+                    if len(self._to_flush) == 1:
+                        # Not at once: what the streams have ready meanwhile goes in one batch each. One timer for
+                        # all calls of this provider.
+                        self.dispatcher.call_later(self._services.linger, self._flush_all)
                 if len(held) >= MAX_HELD:
                     call.room = asyncio.get_running_loop().create_future()
                     await call.room
         finally:
             await stream.aclose()
 
-    def _flush(self, call: _Call) -> None:
-        call.flushing = False
-        if call.credit and call.held and self._calls.get(call.request.run_id) is call:
-            call.credit = False
-            self._send(call)
+    def _flush_all(self) -> None:
+        calls, self._to_flush = self._to_flush, []
+        for call in calls:
+            call.flushing = False
+            if call.credit and call.held and self._calls.get(call.request.run_id) is call:
+                call.credit = False
+                self._send(call)
 
     def _more(self, run_id: str) -> None:
         call = self._calls.get(run_id)

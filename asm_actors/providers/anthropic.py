@@ -32,6 +32,8 @@ __all__ = ["AnthropicProvider", "error_from", "retry_after_of"]
 _KEY: Final = "ANTHROPIC_API_KEY"
 _BASE_URL: Final = "ANTHROPIC_BASE_URL"
 _PATH: Final = "/v1/messages"
+# Characters of what the API says that are kept; a gateway may answer with a whole page.
+_MESSAGE_LENGTH: Final = 2000
 
 # What the API says in ``error.type``; asked where the status does not tell: an error in mid-stream comes with
 # a 200.
@@ -322,7 +324,7 @@ def _status_error(error: APIStatusError, secret: str | None) -> AsmError:
     status = error.status_code
     body = _map_in(error.body, "error")
     kind, cause = str(body.get("type")), _map_in(body, "details").get("error_code")
-    message = _scrubbed(str(body.get("message") or error.message), secret)
+    message = _scrubbed(str(body.get("message") or error.message)[:_MESSAGE_LENGTH], secret)
     code = _BY_STATUS.get(status) or _BY_TYPE.get(kind)
     if code is None:
         code = ErrorCode.PROVIDER_UNAVAILABLE if status >= 500 else ErrorCode.PROVIDER_ERROR

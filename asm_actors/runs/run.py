@@ -206,14 +206,21 @@ class Run:
         return self._moved(status, now, {})
 
     def with_output(
-        self, output: Mapping[str, Any], now: int, *, token_usage: Mapping[str, Any] | None = None
+        self,
+        output: Mapping[str, Any],
+        now: int,
+        *,
+        token_usage: Mapping[str, Any] | None = None,
+        **more: Any,
     ) -> Run:
         """Return this run completed with ``output``; ``token_usage`` is added to what it used so far.
+
+        ``more`` are further fields to change in the same copy, unchecked.
 
         Raises:
             StateError: ``invalid_transition``: it is over, or has not started.
         """
-        changes: dict[str, Any] = {"output": dict(output)}
+        changes: dict[str, Any] = {"output": dict(output), **more}
         if token_usage:
             changes["token_usage"] = add_usage(self.token_usage, token_usage)
         return self._moved(RunStatus.COMPLETED, now, changes)

@@ -204,8 +204,14 @@ def _retries(state: RunState, message: p.TurnRetries, now: int) -> list[Effect]:
 def _turn_over(state: RunState, drafts: list[Draft], error: AsmError | None, now: int) -> list[Effect]:
     turn = state.turn
     if error is None:
-        run = state.run.with_turn().with_output(turn.output(), now, token_usage=turn.usage)
-        run = run.replace(provider_metadata=turn.provider_metadata(state.provider), cost_usd=turn.cost_usd)
+        run = state.run.with_output(
+            turn.output(),
+            now,
+            token_usage=turn.usage,
+            turn_count=state.run.turn_count + 1,
+            provider_metadata=turn.provider_metadata(state.provider),
+            cost_usd=turn.cost_usd,
+        )
         drafts += _usage_draft(state, now)
         drafts.append(_draft(state, EventType.RUN_COMPLETED, now, turn.completed_data(run)))
         return _end(state, drafts, run, None)

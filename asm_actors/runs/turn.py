@@ -104,23 +104,24 @@ def drafts_of(
     drafts: list[Draft] = []
     text = turn.text
     for item in items:
-        if type(item) is TextDelta:
-            piece = item.text
+        kind = type(item)
+        if kind is TextDelta:
+            piece = item[0]
             text.append(piece)
             data = {"content": piece, "delta": piece}
-            drafts.append(
-                Draft(EventType.MESSAGE_STREAMED, now, run_id, data, EMPTY, provider, correlation_id)
-            )
+            # What Draft(...) does, without the detour through its Python-level constructor.
+            drafts.append(_new(Draft, (_STREAMED, now, run_id, data, EMPTY, provider, correlation_id, None)))
         else:
-            made = _TAKERS[type(item)](turn, item)
+            made = _TAKERS[kind](turn, item)
             if made is not None:
-                kind, data = made
-                drafts.append(Draft(kind, now, run_id, data, EMPTY, provider, correlation_id))
+                drafts.append(_new(Draft, (made[0], now, run_id, made[1], EMPTY, provider, correlation_id, None)))
     if drafts:
         turn.has_spoken = True
     return drafts
 
 
+_new = tuple.__new__
+_STREAMED = EventType.MESSAGE_STREAMED
 _Made = tuple[EventType, dict[str, Any]] | None
 
 

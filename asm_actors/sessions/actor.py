@@ -13,6 +13,7 @@ from typing import Any
 from asm_actors import effects as fx
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal.append import Append
+from asm_actors.journal.codec import pack_drafts
 from asm_actors.journal.messages import Commit, WriteFailed
 from asm_actors.runs.actor import RunActor
 from asm_actors.runs.run import Run
@@ -65,6 +66,8 @@ class SessionActor(Actor):
         self._id = session_id
         limits = services.limits
         self.state = SessionState(_UNBORN, limits.max_concurrent_runs, RunQueue(limits.max_queued_runs))
+        # A restart of the journal restarts the sessions too, so its ref is good for this actor's life.
+        self._journal = services.whereis(JOURNAL)
         self._head = 0
         self._aside: list[tuple[Any, Any]] | None = None if birth.take() else []
         self._runs: dict[str, Any] | None = None
@@ -148,12 +151,14 @@ class SessionActor(Actor):
 
     def _write(self, effect: fx.Write) -> None:
         drafts, session = effect.drafts, effect.session
-        append = Append(self._id, drafts, self._services.ids.block(), session, effect.runs, self._head)
+        base_id = self._services.ids.block()
+        packed = pack_drafts(base_id, drafts) if drafts else ()
+        append = Append(self._id, packed, base_id, session, effect.runs, self._head)
         self._head += len(drafts)
         then = effect.then
         if session is not None and then:
             then = [self._with_sequence(one) for one in then]
-        self._services.whereis(JOURNAL).tell(Commit(self.actor_ref, append, then))
+        self._journal.tell(Commit(self._actor_ref, append, then))
         for run in effect.runs:
             if run.id not in self.state.open:
                 self._services.directory.runs.pop(run.id, None)

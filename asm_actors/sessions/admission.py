@@ -52,7 +52,9 @@ def _submit(state: SessionState, message: m.SubmitRun, now: int, reply: Any) -> 
     _check_takes_runs(state, executing=True)
     _check_new_run(state, message.run)
     _check_room(state)
-    run = message.run.replace(options={**message.run.options, "submitted": True})
+    run = message.run
+    if not run.options.get("submitted"):
+        run = run.replace(options={**run.options, "submitted": True})
     entry = state.open[run.id] = RunEntry(run, Phase.CREATED)
     effects: list[Effect] = [Write((), None, (run,), (Reply(reply, run),))]
     effects += _enqueue(state, entry, message.deadline_s)
@@ -121,7 +123,6 @@ def begin_once(state: SessionState, now: int) -> list[Effect]:
     created = session_draft(state.session, EventType.SESSION_CREATED, now, creation_data(state.session))
     started = session_draft(state.session, EventType.SESSION_STARTED, now)
     state.session = state.session.with_status(SessionStatus.ACTIVE, now)
-    run = run.replace(options={**run.options, "submitted": True, "once": True})
     state.completes_after = run.id
     entry = state.open[run.id] = RunEntry(run, Phase.CREATED, waiters=None if reply is None else [reply])
     return [Write((created, started), state.session, (run,)), *_enqueue(state, entry, deadline_s)]

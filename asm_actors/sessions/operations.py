@@ -330,6 +330,7 @@ class Operations:
             required_capabilities=required_capabilities,
             optional_capabilities=optional_capabilities,
             idempotency_key=idempotency_key,
+            marks={"submitted": True},
         )
         return self._deliver(session_id, m.SubmitRun(run, _deadline(deadline)))
 
@@ -416,6 +417,7 @@ class Operations:
             adapter_opts=adapter_opts,
             required_capabilities=required_capabilities,
             optional_capabilities=optional_capabilities,
+            marks={"submitted": True, "once": True},
         )
         message = m.RunOnce(session, run, _deadline(deadline))
         future = _ResultFuture(services)
@@ -614,6 +616,7 @@ class Operations:
         required_capabilities: Iterable[str] = (),
         optional_capabilities: Iterable[str] = (),
         idempotency_key: str | None = None,
+        marks: Mapping[str, Any] | None = None,
     ) -> Run:
         services = self._services
         check_id(session_id, "session_id")
@@ -621,7 +624,8 @@ class Operations:
         chosen = self._provider(provider, required=False)
         if chosen is not None:
             self._check_provider(chosen)
-        options: dict[str, Any] = {}
+        # The marks tell a later life of the session how the run came to be (see `sessions.recovery`).
+        options: dict[str, Any] = dict(marks or {})
         if adapter_opts:
             options["adapter_opts"] = dict(adapter_opts)
         if chosen is not None and (required_capabilities or optional_capabilities):

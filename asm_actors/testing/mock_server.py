@@ -275,7 +275,8 @@ class MockModelServer:
         """Start the child and wait until it listens. Starting twice is starting once.
 
         Raises:
-            StorageError: ``dependency_not_available``: Node.js is absent, or the server did not come up.
+            StorageError: ``dependency_not_available``: Node.js is absent, or the server did not come up, such as for
+                a malformed fixture; ``details["log"]`` is what it printed.
         """
         if self._process is not None:
             return
@@ -287,12 +288,13 @@ class MockModelServer:
         package = install_npm_package(*AIMOCK, self._cache)
         with tempfile.TemporaryDirectory(prefix="asm-mock-") as folder:
             (Path(folder) / "fixtures.json").write_text(json.dumps({"fixtures": self._fixtures}))
+            checks = ["--validate-on-load"] if self._fixtures else []
             command = [node, "--import", _WATCH, str(package / "dist" / "cli.js"), "--port", "0"]
             environment = {name: text for name, text in os.environ.items() if name != "AIMOCK_API_KEYS"}
             if self._keys:
                 environment["AIMOCK_API_KEYS"] = self._keys
             self._process = subprocess.Popen(  # noqa: S603
-                [*command, "--fixtures", folder, *self._flags],
+                [*command, "--fixtures", folder, *checks, *self._flags],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -349,8 +351,8 @@ class MockModelServer:
     def requests(self, **query: Any) -> list[dict[str, Any]]:
         """Return the requests it served, oldest first; ``query``, such as ``status=429``, narrows them.
 
-        Each is a map with ``path headers body response`` and more; ``body`` is in the server's own form. A
-        client that went away in mid-stream shows as ``response.interrupted``.
+        Each is a map with ``path headers body response`` and more; ``body`` is in the server's own form. An
+        answer that was cut by its fixture has ``response.interrupted``; a client that went away leaves no trace.
         """
         asked = "&".join(f"{name}={value}" for name, value in query.items())
         found: list[dict[str, Any]] = self._call("GET", f"/journal?{asked}")

@@ -171,11 +171,11 @@ def test_the_scratch_directory_is_removed_even_if_the_case_fails(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_session_of_the_storm_has_twenty_six_events():
+def test_a_session_of_the_storm_has_twenty_eight_events():
     types = expected_types(Workload())
 
-    assert len(types) == Workload().events_per_session == 26 == 20 + AROUND
-    assert types[:2] == ["session_created", "run_started"]
+    assert len(types) == Workload().events_per_session == 28 == 20 + AROUND
+    assert types[:2] == ["session_created", "session_started"]
     assert types[-2:] == ["run_completed", "session_completed"]
 
 

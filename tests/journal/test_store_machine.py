@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from itertools import count
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from asm_actors.errors import AsmError
 from asm_actors.events import EventType
@@ -87,6 +87,7 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.directory = tempfile.TemporaryDirectory()
+        self.settle_after = 1000
         self.store = self.make()
         self.store.open()
         self.model = Model()
@@ -94,12 +95,17 @@ class StoreMachine(RuleBasedStateMachine):
         self.last = None
 
     def make(self):
-        return LmdbStore(self.directory.name, durability="none", map_size=1 << 17, settle_after=6)
+        return LmdbStore(self.directory.name, durability="none", map_size=1 << 17, settle_after=self.settle_after)
 
     def teardown(self):
         assert self.store.verify().problems == ()
         self.store.close()
         self.directory.cleanup()
+
+    @initialize(settle_after=st.sampled_from([0, 6, 1000, 1000]))
+    def begin(self, settle_after):
+        self.settle_after = settle_after
+        self.restart(crash=False)
 
     @rule(wishes=st.lists(wishes, min_size=1, max_size=5))
     def commit(self, wishes):
@@ -210,16 +216,18 @@ class MemoryStoreMachine(StoreMachine):
         return MemoryStore()
 
     @rule()
-    def restart(self):
+    def restart(self, crash=False):
         self.store.close()
         self.store.open()
 
 
 TestLmdbStoreMachine = StoreMachine.TestCase
 TestLmdbStoreMachine.settings = settings(
-    max_examples=100,
+    max_examples=150,
     stateful_step_count=50,
     deadline=None,
+    # Shrinking a failure here takes longer than the watchdog allows; drop this line to have it done.
+    phases=[Phase.explicit, Phase.generate],
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

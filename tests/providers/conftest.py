@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Hold:
-    """A step: wait until the client has gone away, or until the test releases it."""
+    """A step: say nothing until the client has gone away."""
 
 
 class Cut:
@@ -38,8 +38,8 @@ class Loopback:
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self._plans: dict[str, tuple[Any, ...]] = {}
+        self._asked: dict[str, threading.Event] = {}
         self._gone: dict[str, threading.Event] = {}
-        self._release: dict[str, asyncio.Event] = {}
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="loopback")
@@ -49,15 +49,15 @@ class Loopback:
     def plan(self, scenario: str, *steps: Any) -> str:
         """Set what a scenario answers: bytes, Hold(), Cut(). Return its base URL."""
         self._plans[scenario] = steps
+        self._asked[scenario] = threading.Event()
         self._gone[scenario] = threading.Event()
-        self._release[scenario] = asyncio.Event()
         return f"http://127.0.0.1:{self.port}/{scenario}"
+
+    async def was_asked(self, scenario: str) -> bool:
+        return await asyncio.to_thread(self._asked[scenario].wait, 5)
 
     async def client_went_away(self, scenario: str) -> bool:
         return await asyncio.to_thread(self._gone[scenario].wait, 5)
-
-    def release(self, scenario: str) -> None:
-        self._loop.call_soon_threadsafe(self._release[scenario].set)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
@@ -93,32 +93,32 @@ class Loopback:
     async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         line, *rest = head.rstrip().split("\r\n")
-        headers = dict((name.lower(), value) for name, _, value in (row.partition(": ") for row in rest))
+        headers = {name.lower(): value for name, _, value in (row.partition(": ") for row in rest)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         path = line.split(" ")[1]
         scenario = path.split("/")[1]
         self.requests.append({"path": path, "headers": headers, "body": json.loads(body)})
+        self._asked[scenario].set()
         for step in self._plans[scenario]:
             if isinstance(step, Cut):
                 writer.transport.abort()
                 return
             if isinstance(step, Hold):
-                released = asyncio.ensure_future(self._release[scenario].wait())
-                over = asyncio.ensure_future(reader.read())
-                await asyncio.wait([released, over], return_when=asyncio.FIRST_COMPLETED)
-                released.cancel()
-                if over.done():
-                    self._gone[scenario].set()
-                    return
-                over.cancel()
-            else:
-                writer.write(step)
-                await writer.drain()
+                await reader.read()
+                self._gone[scenario].set()
+                return
+            writer.write(step)
+            await writer.drain()
 
 
 def response(status: int, body: bytes, kind: str = "application/json", **headers: str) -> bytes:
     """One whole HTTP response; header names are written with underscores."""
-    rows = [f"HTTP/1.1 {status} Status", f"content-type: {kind}", f"content-length: {len(body)}", "connection: close"]
+    rows = [
+        f"HTTP/1.1 {status} Status",
+        f"content-type: {kind}",
+        f"content-length: {len(body)}",
+        "connection: close",
+    ]
     rows += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join(rows).encode() + b"\r\n\r\n" + body
 
@@ -149,7 +149,9 @@ def block(index: int, start: dict[str, Any], *deltas: dict[str, Any]) -> list[di
 
 
 def text_block(index: int, *texts: str) -> list[dict[str, Any]]:
-    return block(index, {"type": "text", "text": ""}, *({"type": "text_delta", "text": text} for text in texts))
+    return block(
+        index, {"type": "text", "text": ""}, *({"type": "text_delta", "text": text} for text in texts)
+    )
 
 
 def message_end(reason: str = "end_turn", **usage: int) -> list[dict[str, Any]]:

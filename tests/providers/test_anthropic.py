@@ -24,7 +24,9 @@ def sdk():
 def http(sdk):
     """The HTTP library below the SDK, whatever its name is in this version."""
     bases = sdk.DefaultAsyncHttpxClient.__mro__
-    return next(module for kind in bases if (module := sys.modules[kind.__module__]).__name__.startswith("httpx"))
+    return next(
+        module for kind in bases if (module := sys.modules[kind.__module__]).__name__.startswith("httpx")
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +73,9 @@ def test_a_given_client_needs_no_key(sdk):
 
 def test_secrets_do_not_show():
     provider = AnthropicProvider(
-        api_key=KEY, base_url="https://user:password@proxy.test/v?token=abc", default_headers={"x-secret": KEY}
+        api_key=KEY,
+        base_url="https://user:password@proxy.test/v?token=abc",
+        default_headers={"x-secret": KEY},
     )
     shown = repr(provider)
     assert shown == (
@@ -293,10 +297,17 @@ def test_trouble_with_money_is_a_spent_quota_whatever_the_status(sdk, http, stat
     assert (error.code, error.retryable) == (ErrorCode.PROVIDER_QUOTA_EXCEEDED, False)
 
 
-@pytest.mark.parametrize("body", [None, "text", {}, {"error": None}, {"error": "text"}, {"error": {"details": 3}}])
+@pytest.mark.parametrize(
+    "body", [None, "text", {}, {"error": None}, {"error": "text"}, {"error": {"details": 3}}]
+)
 def test_a_body_of_any_shape_is_read(sdk, http, body):
     error = error_from(make_status_error(sdk, http, 418, body))
     assert (error.code, error.details) == (ErrorCode.PROVIDER_ERROR, {"status": 418})
+
+
+def test_a_page_of_text_is_cut(sdk, http):
+    error = error_from(make_status_error(sdk, http, 502, api_body("api_error", "x" * 10_000)))
+    assert len(error.message) < 2100
 
 
 def test_an_error_names_the_request(sdk, http):

@@ -75,7 +75,10 @@ def test_options_of_the_call_win_over_the_provider():
         ("auto", {"type": "auto"}),
         ("none", {"type": "none"}),
         ("get_weather", {"type": "tool", "name": "get_weather"}),
-        ({"type": "auto", "disable_parallel_tool_use": True}, {"type": "auto", "disable_parallel_tool_use": True}),
+        (
+            {"type": "auto", "disable_parallel_tool_use": True},
+            {"type": "auto", "disable_parallel_tool_use": True},
+        ),
     ],
 )
 def test_a_tool_choice_is_a_word_a_tool_or_a_map(given, expected):
@@ -153,7 +156,9 @@ def test_a_turn_without_messages_of_the_user_is_refused():
 
 
 def test_system_messages_join_the_system_prompt():
-    found = body({"role": "system", "content": "B"}, user("hi"), {"role": "system", "content": "C"}, system_prompt="A")
+    found = body(
+        {"role": "system", "content": "B"}, user("hi"), {"role": "system", "content": "C"}, system_prompt="A"
+    )
     assert found["system"] == "A\n\nB\n\nC"
     assert found["messages"] == [user("hi")]
 
@@ -178,9 +183,15 @@ ADD = {"name": "add", "description": "Adds", "input_schema": Tool.input_schema}
     [
         (Tool(), ADD),
         (ADD, ADD),
-        ({"name": "add", "parameters": {"type": "object"}}, {"name": "add", "input_schema": {"type": "object"}}),
+        (
+            {"name": "add", "parameters": {"type": "object"}},
+            {"name": "add", "input_schema": {"type": "object"}},
+        ),
         ({"name": "add"}, {"name": "add", "input_schema": {"type": "object", "properties": {}}}),
-        ({"type": "web_search_20250305", "name": "web_search"}, {"type": "web_search_20250305", "name": "web_search"}),
+        (
+            {"type": "web_search_20250305", "name": "web_search"},
+            {"type": "web_search_20250305", "name": "web_search"},
+        ),
     ],
 )
 def test_tools_take_the_form_of_the_api(given, expected):
@@ -189,7 +200,9 @@ def test_tools_take_the_form_of_the_api(given, expected):
 
 def test_tools_come_from_the_request_unless_the_call_names_its_own():
     assert [tool["name"] for tool in body(tools=(Tool(),))["tools"]] == ["add"]
-    assert [tool["name"] for tool in body(tools=(Tool(),), options={"tools": [{"name": "x"}]})["tools"]] == ["x"]
+    assert [tool["name"] for tool in body(tools=(Tool(),), options={"tools": [{"name": "x"}]})["tools"]] == [
+        "x"
+    ]
     assert "tools" not in body(tools=(Tool(),), options={"tools": []})
 
 
@@ -233,7 +246,13 @@ def test_a_transcript_of_calls_takes_the_form_of_the_api():
         user("weather?"),
         assistant("I look."),
         assistant("", tool_call_id="c1", tool_name="get", tool_input={"city": "Oslo"}),
-        {"role": "tool", "tool_call_id": "c1", "tool_name": "get", "tool_output": {"degrees": 12}, "content": ""},
+        {
+            "role": "tool",
+            "tool_call_id": "c1",
+            "tool_name": "get",
+            "tool_output": {"degrees": 12},
+            "content": "",
+        },
         assistant("12 degrees."),
     ]
     assert api_messages(transcript) == [
@@ -276,7 +295,9 @@ def test_a_call_at_the_very_end_is_answered_too():
 def test_a_result_whose_call_was_cut_away_becomes_text():
     found = api_messages([{"role": "tool", "tool_call_id": "gone", "tool_output": "12"}, user("so?")])
     assert found == [
-        user([{"type": "text", "text": "[Result of an earlier tool call] 12"}, {"type": "text", "text": "so?"}])
+        user(
+            [{"type": "text", "text": "[Result of an earlier tool call] 12"}, {"type": "text", "text": "so?"}]
+        )
     ]
 
 
@@ -289,7 +310,9 @@ def test_a_result_may_hold_blocks():
 
 
 def test_a_result_without_output_takes_its_content():
-    found = api_messages([user("go"), assistant([use("a")]), {"role": "tool", "tool_call_id": "a", "content": "text"}])
+    found = api_messages(
+        [user("go"), assistant([use("a")]), {"role": "tool", "tool_call_id": "a", "content": "text"}]
+    )
     assert found[-1] == user([result("a", "text")])
 
 

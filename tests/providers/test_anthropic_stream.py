@@ -38,7 +38,9 @@ def last(items, kind):
 
 
 def test_text_is_streamed_and_completed(wire):
-    items, reader = read([wire.message_start(), *wire.text_block(0, "Hel", "lo"), *wire.message_end()], ("get",))
+    items, reader = read(
+        [wire.message_start(), *wire.text_block(0, "Hel", "lo"), *wire.message_end()], ("get",)
+    )
     assert items == [
         TurnStarted("claude-test", None, ("get",)),
         Usage(11, 1),
@@ -90,7 +92,9 @@ def test_thinking_is_streamed_and_kept_with_its_signature(wire):
 
 def test_a_tool_call_is_yielded_when_its_input_is_complete(wire):
     call = wire.block(1, tool_start(), *json_deltas("", '{"city": "O', 'slo"}'))
-    items, _ = read([wire.message_start(), *wire.text_block(0, "I look. "), *call, *wire.message_end("tool_use")])
+    items, _ = read(
+        [wire.message_start(), *wire.text_block(0, "I look. "), *call, *wire.message_end("tool_use")]
+    )
     assert last(items, ToolCallStarted) == ToolCallStarted("c1", "get", {"city": "Oslo"})
     done = last(items, TurnDone)
     assert done.stop_reason == "tool_use"
@@ -148,7 +152,9 @@ def test_a_failed_tool_of_the_api_is_an_error(wire):
     search = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "q"}}
     failed = {"type": "web_search_tool_result", "tool_use_id": "s1"}
     failed["content"] = {"type": "web_search_tool_result_error", "error_code": "unavailable"}
-    items, _ = read([wire.message_start(), *wire.block(0, search), *wire.block(1, failed), *wire.message_end()])
+    items, _ = read(
+        [wire.message_start(), *wire.block(0, search), *wire.block(1, failed), *wire.message_end()]
+    )
     assert last(items, ToolCallEnded).is_error
 
 
@@ -172,7 +178,9 @@ def test_a_refusal_keeps_what_the_api_says_of_it(wire):
 
 
 def test_text_at_the_start_of_a_block_is_not_lost(wire):
-    items, _ = read([wire.message_start(), *wire.block(0, {"type": "text", "text": "Hi"}), *wire.message_end()])
+    items, _ = read(
+        [wire.message_start(), *wire.block(0, {"type": "text", "text": "Hi"}), *wire.message_end()]
+    )
     assert last(items, MessageDone).content == "Hi"
     assert last(items, TextDelta) == TextDelta("Hi")
 
@@ -212,7 +220,11 @@ START = {"type": "message_start", "message": {"usage": {}}}
         [START, {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "x"}}],
         [START, {"type": "content_block_stop", "index": 0}],
         [START, *[{"type": "content_block_start", "index": 0, "content_block": {"type": "text"}}] * 2],
-        [START, {"type": "content_block_start", "index": 0, "content_block": {"type": "text"}}, {"type": "message_stop"}],
+        [
+            START,
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text"}},
+            {"type": "message_stop"},
+        ],
         [START, {"type": "content_block_start"}],
         [START, {"type": "message_delta", "delta": None}],
         [START, {"type": ["list"]}],

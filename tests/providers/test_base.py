@@ -30,7 +30,10 @@ async def drain(stream):
         ({"prompt": "hi"}, [("user", "hi")]),
         ({"messages": [{"role": "user", "content": "hi"}]}, [("user", "hi")]),
         ({"messages": [{"content": "hi"}]}, [("user", "hi")]),
-        ({"messages": [{"role": "ASSISTANT", "content": "yes"}, {"content": "hi"}]}, [("assistant", "yes"), ("user", "hi")]),
+        (
+            {"messages": [{"role": "ASSISTANT", "content": "yes"}, {"content": "hi"}]},
+            [("assistant", "yes"), ("user", "hi")],
+        ),
         ({"messages": ({"role": "System", "content": "be brief"},)}, [("system", "be brief")]),
         ({"messages": [{"content": ""}, {"content": "x"}, {"content": None}, {}]}, [("user", "x")]),
         (
@@ -45,7 +48,13 @@ def test_inputs_become_messages(value, expected):
 
 
 def test_keys_of_tool_messages_are_kept_and_others_are_not():
-    message = {"role": "tool", "tool_call_id": "c1", "tool_output": {"n": 1}, "is_error": False, "colour": "red"}
+    message = {
+        "role": "tool",
+        "tool_call_id": "c1",
+        "tool_output": {"n": 1},
+        "is_error": False,
+        "colour": "red",
+    }
     assert messages_from_input({"messages": [message]}) == (
         {"role": "tool", "content": "", "tool_call_id": "c1", "tool_output": {"n": 1}, "is_error": False},
     )

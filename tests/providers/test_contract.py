@@ -63,7 +63,9 @@ class TestAnthropic(ProviderContract):
     def _server(self, loopback, wire):
         refused = b'{"type": "error", "error": {"type": "rate_limit_error", "message": "slow"}}'
         self.good = loopback.plan("contract", wire.whole("Hello ", "there"))
-        self.slow = loopback.plan("contract-slow", wire.head() + wire.sse(wire.message_start()), loopback.Hold())
+        self.slow = loopback.plan(
+            "contract-slow", wire.head() + wire.sse(wire.message_start()), loopback.Hold()
+        )
         self.bad = loopback.plan("contract-bad", wire.response(429, refused, retry_after="1"))
 
     def _provider(self, base_url):
@@ -93,7 +95,10 @@ CALL = ToolCallStarted("c", "t")
 
 
 def test_a_legal_turn_violates_nothing():
-    assert violations([Raw("early"), OPEN, TextDelta("x"), CALL, ToolCallEnded("c", "t"), SAID, USED, DONE]) == ()
+    assert (
+        violations([Raw("early"), OPEN, TextDelta("x"), CALL, ToolCallEnded("c", "t"), SAID, USED, DONE])
+        == ()
+    )
     assert violations([OPEN, CALL, SAID, USED, TurnDone("tool_use")]) == ()
 
 
@@ -169,10 +174,13 @@ class Shared(BaseProvider):
 
 
 class Starting(BaseProvider):
-    def check(self):
+    def __init__(self):
         self.gate = threading.Event()
-        self.thread = threading.Thread(target=self.gate.wait)
-        self.thread.start()
+        self.threads = []
+
+    def check(self):
+        self.threads.append(threading.Thread(target=self.gate.wait))
+        self.threads[-1].start()
 
 
 class Naked(BaseProvider):
@@ -240,18 +248,14 @@ def test_the_suite_finds_the_fault_of(test, provider):
 
 
 def test_the_suite_finds_a_check_that_starts_threads():
-    made = []
-
-    def make():
-        made.append(Starting())
-        return made[-1]
-
+    provider = Starting()
     try:
         with pytest.raises(AssertionError, match="started a thread"):
-            suite(make).test_check_is_a_plain_function_without_side_effects()
+            suite(lambda: provider).test_check_is_a_plain_function_without_side_effects()
     finally:
-        for provider in made:
-            provider.gate.set()
+        provider.gate.set()
+        for thread in provider.threads:
+            thread.join(5)
 
 
 def test_hooks_that_are_not_given_skip_their_tests():

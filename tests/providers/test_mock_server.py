@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -43,14 +44,20 @@ def test_an_answer_may_match_everything():
 def test_tool_calls_are_asked_for_once():
     assert tool_calls("go", ("ls", {"path": "."}), ("pwd", {})) == {
         "match": {"userMessage": "go", "hasToolResult": False},
-        "response": {"toolCalls": [{"name": "ls", "arguments": {"path": "."}}, {"name": "pwd", "arguments": {}}]},
+        "response": {
+            "toolCalls": [{"name": "ls", "arguments": {"path": "."}}, {"name": "pwd", "arguments": {}}]
+        },
     }
 
 
 def test_a_failure_has_a_status_and_perhaps_a_wait():
     assert failure("x", 529, "overloaded_error", "busy", retry_after=3, chaos={"dropRate": 0.5}) == {
         "match": {"userMessage": "x"},
-        "response": {"error": {"message": "busy", "type": "overloaded_error"}, "status": 529, "retryAfter": 3},
+        "response": {
+            "error": {"message": "busy", "type": "overloaded_error"},
+            "status": 529,
+            "retryAfter": 3,
+        },
         "chaos": {"dropRate": 0.5},
     }
 
@@ -164,8 +171,6 @@ def test_the_child_ends_when_its_parent_is_killed(npm_cache):
         child = psutil.Process(int(parent.stdout.readline()))
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait(5)
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         child.wait(10)
-    except psutil.NoSuchProcess:
-        pass
     assert not child.is_running()

@@ -28,7 +28,13 @@ def limited(seconds):
 
 def test_the_wait_doubles_up_to_its_maximum():
     policy = RetryPolicy(max_attempts=10, initial=0.5, maximum=3.0, jitter=0)
-    assert [policy.delay(attempt, UNAVAILABLE, Fixed(0)) for attempt in range(1, 6)] == [0.5, 1.0, 2.0, 3.0, 3.0]
+    assert [policy.delay(attempt, UNAVAILABLE, Fixed(0)) for attempt in range(1, 6)] == [
+        0.5,
+        1.0,
+        2.0,
+        3.0,
+        3.0,
+    ]
 
 
 def test_the_multiplier_is_the_callers():

@@ -108,7 +108,12 @@ def test_a_turn_that_is_refused_at_once_never_opens(ending):
 
 def test_the_opening_comes_with_the_first_item():
     pause = sleep(1)
-    assert Script(pause, raw("api_retry"), text("x")).steps[:4] == (pause, Raw("api_retry"), STARTED, TextDelta("x"))
+    assert Script(pause, raw("api_retry"), text("x")).steps[:4] == (
+        pause,
+        Raw("api_retry"),
+        STARTED,
+        TextDelta("x"),
+    )
 
 
 def test_an_incomplete_script_is_played_as_it_is():
@@ -197,7 +202,13 @@ def test_requests_are_remembered():
 
 @pytest.mark.parametrize(
     "options",
-    [{"script": []}, {"script": Script(), "chunks": 3}, {"by": "moon"}, {"delay": -1}, {"delay": float("nan")}],
+    [
+        {"script": []},
+        {"script": Script(), "chunks": 3},
+        {"by": "moon"},
+        {"delay": -1},
+        {"delay": float("nan")},
+    ],
 )
 def test_impossible_settings_are_refused(options):
     with pytest.raises(AsmError) as caught:
@@ -218,7 +229,9 @@ def test_the_manifest_offers_what_it_is_told():
 
 
 def test_it_fails_with_the_error_of_the_script():
-    provider = ScriptedProvider(Script(text("x"), fail("provider_rate_limited", "slow down", retry_after=3.0)))
+    provider = ScriptedProvider(
+        Script(text("x"), fail("provider_rate_limited", "slow down", retry_after=3.0))
+    )
     with pytest.raises(AsmError) as caught:
         play(provider)
     assert (caught.value.code, caught.value.retry_after) == (ErrorCode.PROVIDER_RATE_LIMITED, 3.0)
@@ -246,12 +259,12 @@ def test_it_crashes_with_any_exception():
 
 
 def test_an_exception_that_cannot_be_copied_is_raised_as_it_is():
-    class Awkward(Exception):
+    class AwkwardError(Exception):
         def __init__(self, a, b):
             super().__init__(f"{a} {b}")
 
-    with pytest.raises(Awkward, match="a b"):
-        play(ScriptedProvider(Script(crash(Awkward("a", "b")))))
+    with pytest.raises(AwkwardError, match="a b"):
+        play(ScriptedProvider(Script(crash(AwkwardError("a", "b")))))
 
 
 def test_it_waits_for_a_gate():
@@ -332,7 +345,9 @@ def test_the_fast_path_makes_no_objects_per_item():
 # Golden scripts -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(set(GOLDEN) - {"error_recovery", "rate_limited", "cancelled_run", "crash"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(GOLDEN) - {"error_recovery", "rate_limited", "cancelled_run", "crash"})
+)
 def test_golden_scripts_are_legal_turns(name):
     provider = ScriptedProvider.golden(name)
     for turn in (1, 2):

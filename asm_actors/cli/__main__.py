@@ -1,0 +1,7 @@
+"""`python -m asm_actors.cli`: the command without its installed script."""
+
+from __future__ import annotations
+
+from asm_actors.cli import main
+
+main()

@@ -1,0 +1,121 @@
+"""What the commands share: the journal option, opening a journal for reading, errors, JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from asm_actors.errors import AsmError, ErrorCategory, ErrorCode
+from asm_actors.journal.lmdb_store import LmdbStore
+
+__all__ = [
+    "FAILED",
+    "INTERRUPTED",
+    "MISTAKE",
+    "Failure",
+    "echo_json",
+    "failure_of",
+    "journal_option",
+    "json_option",
+    "open_for_reading",
+    "program",
+]
+
+FAILED: Final = 1
+MISTAKE: Final = 2
+INTERRUPTED: Final = 130
+
+DEFAULT_JOURNAL: Final = "var/journal"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# What the user can put right, beside whole categories: these two are kept with errors that are nobody's mistake.
+_MISTAKES: Final = frozenset({ErrorCode.JOURNAL_LOCKED, ErrorCode.PROVIDER_AUTHENTICATION_FAILED})
+_MISTAKEN_CATEGORIES: Final = frozenset(
+    {ErrorCategory.VALIDATION, ErrorCategory.STATE, ErrorCategory.RESOURCE}
+)
+_NEXT: Final[Mapping[ErrorCode, str]] = {
+    ErrorCode.SESSION_NOT_FOUND: "list them with: {asm} sessions",
+    ErrorCode.RUN_NOT_FOUND: "list them with: {asm} runs",
+}
+
+
+class Failure(Exception):  # noqa: N818 - it is what became of the command
+    """Ends a command with one line and an exit code.
+
+    Args:
+        message: what is wrong, and what to do next.
+        exit_code: `FAILED` or `MISTAKE`.
+    """
+
+    def __init__(self, message: str, exit_code: int = MISTAKE) -> None:
+        super().__init__(message)
+        self.message = message
+        self.exit_code = exit_code
+
+
+def failure_of(error: AsmError) -> Failure:
+    """Say in one line what an error means to somebody at a terminal."""
+    is_mistake = error.code in _MISTAKES or error.category in _MISTAKEN_CATEGORIES
+    text = " ".join(error.message.split())
+    if error.code in _NEXT:
+        text = f"{text}; {_NEXT[error.code].format(asm=program())}"
+    return Failure(text if is_mistake else f"{text} [{error.code}]", MISTAKE if is_mistake else FAILED)
+
+
+def program() -> str:
+    """How this command was called, for hints that can be pasted."""
+    called = Path(sys.argv[0])
+    if called.name != "asm" or shutil.which("asm") is not None:
+        return "asm"
+    path = os.path.relpath(called)
+    return path if not path.startswith("..") else str(called)
+
+
+def journal_option(command: F) -> F:
+    """Add `--journal`."""
+    option = click.option(
+        "--journal",
+        "journal",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=DEFAULT_JOURNAL,
+        envvar="ASM_JOURNAL",
+        show_default=True,
+        show_envvar=True,
+        metavar="DIR",
+        help="The journal's directory.",
+    )
+    return option(command)
+
+
+def json_option(command: F) -> F:
+    """Add `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")(command)
+
+
+@contextmanager
+def open_for_reading(journal: Path) -> Iterator[LmdbStore]:
+    """Open a journal read-only; another process may be writing it.
+
+    Raises:
+        AsmError: ``not_found``, ``migration_required``, ``storage_connection_failed``.
+    """
+    store = LmdbStore(journal, readonly=True)
+    store.open()
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def echo_json(value: Mapping[str, Any]) -> None:
+    """Print a JSON-ready map as one line."""
+    click.echo(json.dumps(value, ensure_ascii=False))

@@ -1,0 +1,146 @@
+"""`asm sessions`, `asm runs`, `asm show`: records of a journal, read-only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asm_actors.cli.common import Failure, echo_json, journal_option, json_option, open_for_reading, program
+from asm_actors.cli.text import details, run_line, session_line
+from asm_actors.journal.lmdb_store import LmdbStore
+from asm_actors.runs.run import RunStatus
+from asm_actors.sessions.session import SessionStatus
+
+__all__ = ["runs", "sessions", "show"]
+
+
+@click.command()
+@journal_option
+@click.option(
+    "--status",
+    multiple=True,
+    type=click.Choice([status.value for status in SessionStatus]),
+    help="Only of this status; may be repeated.",
+)
+@click.option("--agent", metavar="ID", help="Only of this agent.")
+@click.option("--tag", "tags", multiple=True, help="Only with this tag; may be repeated: all must be there.")
+@click.option("--provider", metavar="NAME", help="Only of this provider.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
+@json_option
+def sessions(
+    *,
+    journal: Path,
+    status: tuple[str, ...],
+    agent: str | None,
+    tags: tuple[str, ...],
+    provider: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List sessions, newest first.
+
+    Works also while another process writes the journal.
+    """
+    with open_for_reading(journal) as store:
+        found = store.sessions(
+            status=status or None,
+            agent_id=agent,
+            tags=tags,
+            provider=provider,
+            limit=limit + 1,
+            newest_first=True,
+        )
+        for session in found[:limit]:
+            if as_json:
+                echo_json(session.to_map())
+            else:
+                click.echo(session_line(session))
+    if not as_json:
+        _close(len(found), limit, "session")
+
+
+@click.command()
+@click.argument("session", required=False)
+@journal_option
+@click.option(
+    "--status",
+    multiple=True,
+    type=click.Choice([status.value for status in RunStatus]),
+    help="Only of this status; may be repeated.",
+)
+@click.option("--open", "only_open", is_flag=True, help="Only those that are not over.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many.")
+@json_option
+def runs(
+    *, session: str | None, journal: Path, status: tuple[str, ...], only_open: bool, limit: int, as_json: bool
+) -> None:
+    """List runs, oldest first: of one SESSION, or of the whole journal."""
+    if only_open and status:
+        raise Failure("--open and --status exclude each other: give one of them")
+    with open_for_reading(journal) as store:
+        if only_open:
+            found = [run for run in store.open_runs() if session in (None, run.session_id)][: limit + 1]
+        else:
+            found = store.runs(session, status=status or None, limit=limit + 1)
+        for run in found[:limit]:
+            if as_json:
+                echo_json(run.to_map())
+            else:
+                click.echo(run_line(run))
+    if not as_json:
+        _close(len(found), limit, "run")
+
+
+@click.command()
+@click.argument("name", metavar="SESSION|RUN")
+@journal_option
+@json_option
+def show(name: str, journal: Path, as_json: bool) -> None:
+    """Show one session with its runs, or one run with its output."""
+    with open_for_reading(journal) as store:
+        if store.has_session(name):
+            _show_session(store, name, as_json)
+        elif store.has_run(name):
+            _show_run(store, name, as_json)
+        else:
+            raise Failure(
+                f"there is no session or run {name} in the journal at {journal};"
+                f" list them with: {program()} sessions --journal {journal}"
+            )
+
+
+def _show_session(store: LmdbStore, name: str, as_json: bool) -> None:
+    session, found = store.session(name), store.runs(name)
+    if as_json:
+        echo_json({"kind": "session", **session.to_map(), "runs": [run.to_map() for run in found]})
+        return
+    click.echo(details({**session.to_map(), "events": session.last_sequence}))
+    click.echo(f"\n{_count(len(found), 'run')}" + (":" if found else ""))
+    for run in found:
+        click.echo(run_line(run))
+
+
+def _show_run(store: LmdbStore, name: str, as_json: bool) -> None:
+    run = store.run(name)
+    if as_json:
+        echo_json({"kind": "run", **run.to_map()})
+        return
+    fields: dict[str, Any] = run.to_map()
+    output = fields.pop("output") or {}
+    content = output.pop("content", None)
+    click.echo(details({**fields, "output": output}))
+    if content:
+        click.echo(f"\n{details({'content': content})}")
+
+
+def _close(found: int, limit: int, what: str) -> None:
+    if not found:
+        click.echo(f"no {what}s match", err=True)
+    elif found > limit:
+        click.echo(f"… there are more; see them with --limit {limit * 10}", err=True)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
