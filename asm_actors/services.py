@@ -61,6 +61,23 @@ class Directory:
     """Session id of each run that is not over."""
     lost_providers: set[str] = field(factory=set)
     """Providers which the tree has given up."""
+    root: Any = None
+    """Ref of the system's root supervisor, once it is started."""
+    is_stopping: bool = False
+    """Whether the system was told to stop."""
+    is_draining: bool = False
+    """Whether new work is refused, for the system is about to stop."""
+    journal_is_behind: bool = False
+    """Whether runs shall not ask their providers for more; see `journal.batch`."""
+    journal_is_full: bool = False
+    """Whether new work is refused until the journal has caught up."""
+    held_back: list[Any] = field(factory=list)
+    """Refs of runs that are told when the journal has room again."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the system runs: started, not told to stop, and not given up by its own tree."""
+        return self.root is not None and self.root.is_alive() and not self.is_stopping
 
 
 @frozen

@@ -22,11 +22,11 @@ from asm_actors.journal.store import Store
 from asm_actors.providers.base import Provider
 from asm_actors.providers.retry import RetryPolicy
 from asm_actors.serialization import invalid
-from asm_actors.services import SESSIONS, Services
+from asm_actors.services import JOURNAL, SESSIONS, Services
 from asm_actors.sessions.manager import AsyncSessionManager, SessionManager
-from asm_actors.sessions.supervisor import Drain, DrainReport
+from asm_actors.sessions.requests import Drain, DrainReport
 from asm_actors.tree import root_spec
-from supervisors import Dispatcher, Future, LoopDispatcher, Supervisor
+from supervisors import ActorDeadError, Dispatcher, Future, LoopDispatcher, Supervisor
 from supervisors import control as supervision
 from supervisors.reports import IntensityReached, Report
 
@@ -48,7 +48,8 @@ class StopReport:
     """How a system stopped.
 
     Attributes:
-        orphans: Ids of runs that were still open; they are in the journal, and the next start takes them up.
+        orphans: Ids of runs that were to be executed and are still open; they are in the journal, and the next start
+            takes them up.
         is_clean: Whether the tree stopped within its time.
     """
 
@@ -65,6 +66,7 @@ class _System:
         self._owns_dispatcher = owns_dispatcher
         self._root: Any = None
         self._stop_lock = threading.Lock()
+        self._draining: Future[DrainReport] | None = None
         self._stopped: StopReport | None = None
 
     @property
@@ -112,57 +114,96 @@ class _System:
             )
 
     def _begin(self) -> None:
+        """Open the store and start the tree; of a start that fails nothing is left. Blocks."""
         try:
             self._services.store.open()
         except BaseException:
             self._close_dispatcher()
             raise
         try:
-            if isinstance(self._dispatcher, LoopDispatcher):
-                self._dispatcher.open()
-            self._root = self._dispatcher.start(Supervisor, **root_spec(self._services, self._note))
+            self._dispatcher.open()
+            if self._services.whereis(JOURNAL) is not None:
+                raise AsmError(
+                    ErrorCode.INVALID_OPERATION,
+                    f"another actor system runs on {self._dispatcher!r}: give each its own dispatcher",
+                )
+            self._start_tree()
+        except BaseException:
+            self._finish(())
+            raise
+        self._services.directory.root = self._root
+
+    def _start_tree(self) -> None:
+        self._root = self._dispatcher.start(Supervisor, **root_spec(self._services, self._note))
+        try:
             # Answered when all children have started, for the root starts them in its first step.
             supervision.count_children(self._root).get(timeout=STOP_GRACE_S)
-        except BaseException:
-            self._services.store.close()
-            self._close_dispatcher()
-            raise
+        except ActorDeadError as error:
+            cause = getattr(self._root.exit_reason, "error", None) or error
+            found = cause
+            while found is not None and not isinstance(found, AsmError):
+                found = found.__cause__
+            raise found or AsmError.wrap(
+                ErrorCode.INTERNAL_ERROR, cause, f"the supervision tree could not be started: {cause!r}"
+            ) from cause
 
-    def _close_dispatcher(self) -> None:
-        if self._owns_dispatcher:
-            self._dispatcher.close()  # type: ignore[attr-defined]
+    def _close_dispatcher(self) -> bool:
+        return self._dispatcher.close() if self._owns_dispatcher else True
 
-    def _drain(self, timeout: float | None) -> Future[DrainReport]:
+    def _drain(self, timeout: float | None, *, cancel: bool = False) -> Future[DrainReport]:
+        """Admit nothing new, and learn what is open after some time."""
         future: Future[DrainReport] = Future()
         sessions = self._services.whereis(SESSIONS)
         if sessions is None:
             future.set(DrainReport((), 0.0))
             return future
-        return sessions.ask_into(Drain(timeout), future)  # type: ignore[no-any-return]
+        return sessions.ask_into(Drain(timeout, cancel), future)  # type: ignore[no-any-return]
 
-    def _cancel_open_runs(self) -> list[Future[Any]]:
-        asked = []
-        for run_id in tuple(self._services.directory.runs):
-            asked.append(self._session_manager_operations().cancel_run(run_id, reason="system_stopped"))
-        return asked
+    def _stop(self, drain: bool, timeout: float | None, cancel_runs: bool) -> StopReport:
+        """Stop in order; idempotent, from any thread but the dispatcher's. Blocks.
 
-    def _session_manager_operations(self) -> Any:
-        raise NotImplementedError
+        A second caller waits for the first one's stop, and hurries it: its own time for the drain counts if it is shorter.
+        """
+        wait = timeout if drain or cancel_runs else 0.0
+        if self._stop_lock.locked():
+            self._let_drain_end(wait)
+        with self._stop_lock:
+            if self._stopped is None:
+                orphans: tuple[str, ...] = ()
+                if self.is_running:
+                    orphans = self._await_drain(wait, cancel=cancel_runs)
+                self._services.directory.is_stopping = True
+                self._stopped = self._finish(orphans)
+            return self._stopped
+
+    def _await_drain(self, timeout: float | None, *, cancel: bool) -> tuple[str, ...]:
+        self._draining = self._drain(timeout, cancel=cancel)
+        try:
+            return self._draining.get().orphans
+        except ActorDeadError:  # the tree gave up meanwhile
+            return tuple(self._services.directory.runs)
+
+    def _let_drain_end(self, timeout: float | None) -> None:
+        """Have a drain that is under way end within another time."""
+        draining = self._draining
+        if draining is not None and timeout is not None:
+            self._drain(timeout).add_done_callback(
+                lambda own: None if draining.is_done else draining.set(own.get())
+            )
 
     def _finish(self, orphans: tuple[str, ...]) -> StopReport:
-        """Stop the tree, close the store, end the dispatcher; blocks."""
-        clean = True
+        """Stop the tree, end the dispatcher, close the store. Blocks."""
+        is_clean = True
         if self._root is not None and self._root.is_alive():
             try:
                 self._root.stop(timeout=STOP_GRACE_S)
-            except TimeoutError:
-                clean = False
             except Exception as error:
-                clean = False
+                is_clean = False
                 logger.error("the tree did not stop in time: %r", error)
-        self._close_dispatcher()
+                self._root.kill()
+        is_clean = self._close_dispatcher() and is_clean
         self._services.store.close()
-        return StopReport(orphans, clean)
+        return StopReport(orphans, is_clean)
 
 
 def _make_services(
@@ -246,10 +287,10 @@ class ActorSystem(_System):
                 ``storage_read_failed``, …; nothing has been changed.
         """
         owns = dispatcher is None
-        chosen = dispatcher if dispatcher is not None else LoopDispatcher("asm-dispatcher", calm_collector=True)
-        services = _make_services(
-            journal, providers, limits, durability, retry, ids, seed, patience, chosen
+        chosen = (
+            dispatcher if dispatcher is not None else LoopDispatcher("asm-dispatcher", calm_collector=True)
         )
+        services = _make_services(journal, providers, limits, durability, retry, ids, seed, patience, chosen)
         system = cls(services, chosen, owns_dispatcher=owns)
         system._begin()
         return system
@@ -257,9 +298,6 @@ class ActorSystem(_System):
     def __init__(self, services: Services, dispatcher: Dispatcher, *, owns_dispatcher: bool) -> None:
         super().__init__(services, dispatcher, owns_dispatcher=owns_dispatcher)
         self.sessions = SessionManager(services)
-
-    def _session_manager_operations(self) -> Any:
-        return self.sessions._operations
 
     def tree(self, limit: int = 20) -> str:
         """The supervision tree as text: who runs, restarts, mailbox depths."""
@@ -278,18 +316,7 @@ class ActorSystem(_System):
         Returns:
             Which runs were still open.
         """
-        with self._stop_lock:
-            if self._stopped is None:
-                orphans: tuple[str, ...] = ()
-                if self.is_running:
-                    if cancel_runs:
-                        self._cancel_open_runs()
-                    if drain or cancel_runs:
-                        orphans = self._drain(timeout).get().orphans
-                    else:
-                        orphans = tuple(self._services.directory.runs)
-                self._stopped = self._finish(orphans)
-            return self._stopped
+        return self._stop(drain, timeout, cancel_runs)
 
     def __enter__(self) -> Self:
         return self
@@ -325,24 +352,31 @@ class AsyncActorSystem(_System):
             ValidationError: An argument is malformed.
         """
         owns = dispatcher is None
-        chosen = dispatcher if dispatcher is not None else LoopDispatcher("asm-dispatcher", calm_collector=True)
-        services = _make_services(
-            journal, providers, limits, durability, retry, ids, seed, patience, chosen
+        chosen = (
+            dispatcher if dispatcher is not None else LoopDispatcher("asm-dispatcher", calm_collector=True)
         )
+        services = _make_services(journal, providers, limits, durability, retry, ids, seed, patience, chosen)
         return cls(services, chosen, owns_dispatcher=owns)
 
     def __init__(self, services: Services, dispatcher: Dispatcher, *, owns_dispatcher: bool) -> None:
         super().__init__(services, dispatcher, owns_dispatcher=owns_dispatcher)
         self.sessions = AsyncSessionManager(services)
-
-    def _session_manager_operations(self) -> Any:
-        return self.sessions._operations
+        self._opening: asyncio.Future[None] | None = None
 
     async def _open(self) -> Self:
-        if self._root is None:
-            if self._stopped is not None:
-                raise AsmError(ErrorCode.INVALID_OPERATION, "the system was stopped; start a new one")
-            await asyncio.to_thread(self._begin)
+        if self._stopped is not None:
+            raise AsmError(ErrorCode.INVALID_OPERATION, "the system was stopped; start a new one")
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(asyncio.to_thread(self._begin))
+        opening = self._opening
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # Its starter gives up: nobody would stop what has begun to run.
+            await asyncio.wait([opening])
+            if not opening.cancelled() and opening.exception() is None:
+                await self.stop()
+            raise
         return self
 
     def __await__(self) -> Any:
@@ -360,17 +394,7 @@ class AsyncActorSystem(_System):
         cancel_runs: bool = False,
     ) -> StopReport:
         """Stop in order; idempotent. Arguments as for `ActorSystem.stop`."""
-        if self._stopped is None:
-            orphans: tuple[str, ...] = ()
-            if self.is_running:
-                if cancel_runs:
-                    self._cancel_open_runs()
-                if drain or cancel_runs:
-                    orphans = (await self._drain(timeout)).orphans
-                else:
-                    orphans = tuple(self._services.directory.runs)
-            self._stopped = await asyncio.to_thread(self._finish, orphans)
-        return self._stopped
+        return await asyncio.to_thread(self._stop, drain, timeout, cancel_runs)
 
     async def __aenter__(self) -> Self:
         return await self._open()

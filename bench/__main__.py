@@ -16,6 +16,7 @@ from bench.cases import BENCHES, Bench, cases_of
 from bench.harness import Durability, Options
 from bench.report import show_benches, show_results
 from bench.runner import CaseError, run_cases
+from bench.table import PLAN, as_markdown, machine, requests
 
 __all__ = ["main"]
 
@@ -59,6 +60,21 @@ class _Cases(click.ParamType[tuple[str, ...]]):
                 self.fail(
                     f"{self._bench} has no case {name!r}; it has {', '.join(known) or 'none'}", param, ctx
                 )
+        return names
+
+
+class _Names(click.ParamType[tuple[str, ...]]):
+    """Names of benches, separated by commas."""
+
+    name = "BENCH[,BENCH...]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        names = tuple(str(value).split(",")) if isinstance(value, str) else tuple(value)
+        for name in names:
+            if name not in BENCHES:
+                self.fail(f"there is no bench {name!r}; there are {', '.join(BENCHES)}", param, ctx)
         return names
 
 
@@ -211,6 +227,27 @@ def main(context: click.Context) -> None:
     """List the benches if none is named; the commands do the rest."""
     if context.invoked_subcommand is None:
         show_benches(Console())
+
+
+@main.command("all", short_help="Measure all benches at the sizes that matter; print Markdown.")
+@click.option("--repeat", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--only", type=_Names(), help="Only these benches.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=900.0, show_default=True)
+@click.option(
+    "--directory", type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path), default=None
+)
+def measure_all(repeat: int, only: tuple[str, ...] | None, timeout: float, directory: Path | None) -> None:
+    """Measure all benches at the sizes that matter, and print the results as Markdown while they come."""
+    plan = [row for row in PLAN if only is None or row.bench in only]
+    where = None if directory is None else str(directory.resolve())
+    click.echo(f"Machine: {machine(where)}.\n")
+    for row, options, cases in requests(plan, Durability.FSYNC, where):
+        try:
+            results = run_cases(cases, options, repeat=repeat, timeout=timeout)
+        except CaseError as error:
+            click.echo(f"### {options.bench}: no result\n\n{error}\n")
+        else:
+            click.echo(as_markdown(row, options, results))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,7 @@
 
 A case is named here as `module:function` and imported only in the process that runs it, so that
 no case pays for the imports of another, and listing the benches imports none. The case called `asm`
-is the runtime itself and belongs into `bench/asm_cases.py`, one function per bench; a bench has
-exactly the cases which the table names.
+is the runtime itself, from `bench/asm_cases/`; a bench has exactly the cases which the table names.
 """
 
 from __future__ import annotations
@@ -78,24 +77,32 @@ _TABLE: Final = (
         "How many events a second does the journal make durable?",
         "Writers append events of many sessions as fast as the journal takes them. p50, p99 and max "
         "are the time from an append to its acknowledgement.",
-        (Size("events", 200_000, "Events appended."), Size("sessions", 1_000, "Sessions they belong to.")),
+        (
+            Size("events", 200_000, "Events appended."),
+            Size("sessions", 1_000, "Sessions they belong to; each appends again when it is acknowledged."),
+            Size("batch", 10, "Events of one append."),
+        ),
     ),
     Bench(
         "fanout",
         "What do many subscribers cost the writer, and when do they see an event?",
-        "One writer, many live subscribers, some of which never read. p50, p99 and max are the time "
-        "from an event's commit to a reader that does.",
+        "One writer: a run that streams. Many subscribers follow its session live; some of them never "
+        "read. p50, p99 and max are the time from an event's making, its commit included, to a reader "
+        "that gets it, of the oldest event in each page that a reader gets.",
         (
             Size("subscribers", 1_000, "Live subscribers."),
             Size("stalled", 10, "How many of them never read."),
-            Size("events", 20_000, "Events written."),
+            Size("chunks", 100, "Chunks which the run streams."),
         ),
+        pause_ms=50.0,
+        warm_up=False,
     ),
     Bench(
         "restart",
         "How long is a crashed actor away?",
-        "Actors crash one by one, then all at once. p50, p99 and max are the time from the crash to "
-        "the registered replacement.",
+        "Supervised actors crash one by one; p50, p99 and max are the time from a crash to the registered "
+        "replacement. Then all crash at once: at_once_ms is from the first crash to the last replacement. "
+        "Then all crash again and again: restarts_per_s.",
         (Size("actors", 1_000, "Actors that crash."),),
     ),
     Bench(
@@ -126,7 +133,9 @@ _TABLE: Final = (
     Bench(
         "idle",
         "What does a live session that does nothing cost?",
-        "Sessions are started and left alone; bytes_per_session is the growth of the resident set.",
+        "Sessions are started, activated and left alone. bytes_per_session is the growth of the resident "
+        "set, private_bytes_per_session that without the journal's pages, which the kernel takes back when "
+        "it needs them.",
         (Size("sessions", 100_000, "Live sessions."),),
         warm_up=False,
     ),
@@ -140,7 +149,7 @@ _TABLE: Final = (
             Size("cancels", 200, "How many of them are cancelled, one by one."),
             Size("chunks", 5, "Chunks after which a run counts as streaming; it goes on without end."),
         ),
-        pause_ms=50.0,
+        pause_ms=100.0,
     ),
 )
 
@@ -150,6 +159,17 @@ BENCHES: Final[Mapping[str, Bench]] = MappingProxyType({bench.name: bench for be
 #: Where each case is found. Within a bench the order is the one in which cases run and are shown.
 CASES: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
     {
+        ("mailbox", "asm"): "bench.asm_cases.mailbox:mailbox",
+        ("mailbox", "asm_bounded"): "bench.asm_cases.mailbox:bounded",
+        ("mailbox", "asm_inside"): "bench.asm_cases.mailbox:inside",
+        ("mailbox", "pykka_threads"): "bench.baselines.pykka_mailbox:mailbox",
+        ("journal", "asm"): "bench.asm_cases.journal:actor",
+        ("journal", "asm_store"): "bench.asm_cases.journal:store",
+        ("journal", "bare_lmdb"): "bench.baselines.bare_lmdb:journal",
+        ("journal", "bare_lmdb_by_session"): "bench.baselines.bare_lmdb:by_session",
+        ("restart", "asm"): "bench.asm_cases.restart:restart",
+        ("fanout", "asm"): "bench.asm_cases.fanout:fanout",
+        ("fanout", "asm_no_subscribers"): "bench.asm_cases.fanout:alone",
         ("storm", "asm"): "bench.asm_cases.storm:storm",
         ("storm", "asyncio_lmdb"): "bench.baselines.asyncio_lmdb:PROGRAM.storm",
         ("storm", "asyncio_sqlite"): "bench.baselines.asyncio_sqlite:PROGRAM.storm",
@@ -166,6 +186,7 @@ CASES: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
         ("streams", "asyncio_sqlite"): "bench.baselines.asyncio_sqlite:PROGRAM.streams",
         ("streams", "pykka_threads"): "bench.baselines.pykka_threads:streams",
         ("streams", "asyncio_lmdb_tuned"): "bench.baselines.asyncio_lmdb:TUNED.streams",
+        ("idle", "asm"): "bench.asm_cases.idle:idle",
         ("cancel", "asm"): "bench.asm_cases.cancel:one_by_one",
         ("cancel", "asm_at_once"): "bench.asm_cases.cancel:at_once",
     }

@@ -41,6 +41,7 @@ __all__ = [
     "median_of",
     "peak_rss_bytes",
     "percentile",
+    "private_bytes",
     "ratio",
     "rss_bytes",
     "scratch",
@@ -151,6 +152,8 @@ class Meter:
     """
 
     measured: Measurement
+    begun_at: float
+    """Instant of the start on the performance counter."""
 
     def __init__(self) -> None:
         self._threads = 0
@@ -166,13 +169,13 @@ class Meter:
         self._rss_before = rss_bytes()
         self.sample()
         self._cpu = cpu_seconds()
-        self._wall = time.perf_counter()
+        self.begun_at = time.perf_counter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        wall_s = time.perf_counter() - self._wall
+        wall_s = time.perf_counter() - self.begun_at
         cpu_s = cpu_seconds() - self._cpu
         self.sample()
         self.measured = Measurement(
@@ -277,6 +280,11 @@ def cpu_seconds() -> float:
 def rss_bytes() -> int:
     """Return this process's resident bytes."""
     return _status("VmRSS") * 1024
+
+
+def private_bytes() -> int:
+    """Return this process's resident bytes without the files it has mapped."""
+    return _status("RssAnon") * 1024
 
 
 def peak_rss_bytes() -> int:

@@ -12,7 +12,7 @@ from rich.text import Text
 from bench.cases import BENCHES, cases_of
 from bench.harness import Options, Result
 
-__all__ = ["show_benches", "show_results"]
+__all__ = ["cell", "show_benches", "show_results", "title_of"]
 
 #: Keys that describe the request or the comparison; the title and the last column tell them.
 _TOLD_ELSEWHERE = frozenset({"bench", "case", "durability", "pause_ms", "burst", "repeat", "ratios"})
@@ -30,12 +30,6 @@ def show_benches(console: Console) -> None:
 
 def show_results(console: Console, options: Options, results: Sequence[Result]) -> None:
     """Print the results of one request as a table."""
-    sizes = ", ".join(f"{size:,} {name}" for name, size in options.sizes.items())
-    title = f"{options.bench}: {sizes}, {options.durability}"
-    if options.pause_ms:
-        title += f", {options.pause_ms:g} ms apart"
-    if repeat := results[0].get("repeat"):
-        title += f", median of {repeat}"
     hidden = _TOLD_ELSEWHERE | options.sizes.keys() | {"compared_by"}
     keys = [key for key in dict.fromkeys(key for result in results for key in result) if key not in hidden]
     table = Table(box=box.SIMPLE)
@@ -44,18 +38,31 @@ def show_results(console: Console, options: Options, results: Sequence[Result]) 
     for case in cases:
         table.add_column(case, justify="right", no_wrap=True)
     for key in keys:
-        table.add_row(key, *(_cell(key, result.get(key)) for result in results))
+        table.add_row(key, *(cell(key, result.get(key)) for result in results))
     for other in cases if len(cases) > 1 else ():
         row = (_ratio(result, other) for result in results)
         table.add_row(Text(f"x {other}", style="dim"), *row)
     # A table's own title would be folded to the width of the table.
-    console.print(title, style="bold")
+    console.print(title_of(options, results), style="bold")
     console.print(table)
     if compared_by := results[0].get("compared_by"):
         console.print(f"x NAME: {compared_by} of the column's case, divided by NAME's")
 
 
-def _cell(key: str, value: float | str | None) -> str:
+def title_of(options: Options, results: Sequence[Result]) -> str:
+    """Return what was measured, in one line."""
+    sizes = ", ".join(f"{size:,} {name}" for name, size in options.sizes.items())
+    title = f"{options.bench}: {sizes}, {options.durability}"
+    if options.pause_ms:
+        title += f", {options.pause_ms:g} ms apart"
+    if options.burst:
+        title += ", in a burst"
+    if repeat := results[0].get("repeat"):
+        title += f", median of {repeat}"
+    return title
+
+
+def cell(key: str, value: float | str | None) -> str:
     """Return a figure as a reader wants it."""
     if value is None:
         return ""

@@ -143,7 +143,7 @@ class Actor(pykka.Actor):
             if life.promised is None:
                 life.promised = set()
             life.promised.add(asking)
-            asking.add_done_callback(life.promised.discard)
+            asking.add_done_callback(life.keep_promise)
         return cast("Future[Any] | None", asking)
 
     def on_exit_request(self, reason: ExitReason) -> bool:

@@ -220,6 +220,11 @@ class Dispatcher(abc.ABC):
         """
 
     @property
+    @abc.abstractmethod
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop on which owned tasks run; call it only from the dispatcher's thread."""
+
+    @property
     def is_stopped(self) -> bool:
         """Whether it runs no actors any more."""
         return self._stopped

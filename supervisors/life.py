@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import suppress
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 from weakref import ref as weak
 
@@ -119,12 +120,12 @@ class Life(Mailbox):
             if self.phase != NEW:
                 self.refuse_queue(is_over=self.phase == DEAD)
             return 0
-        queue = self.queue
+        waiting, take = self.queue.qsize, self.queue.get_nowait
         actor = self.actor
         left = limit
-        while left and queue:
+        while left and waiting():
             left -= 1
-            item = queue.popleft()
+            item = take()
             if type(item) is Envelope:
                 self._handle_envelope(actor, item)
                 item = None  # see there
@@ -147,7 +148,7 @@ class Life(Mailbox):
 
     def has_work(self) -> bool:
         """Whether there is something to do now."""
-        return self.signals is not None or (bool(self.queue) and self.phase == RUNNING)
+        return self.signals is not None or (self.phase == RUNNING and not self.queue.empty())
 
     def _handle_envelope(self, actor: Actor, envelope: Envelope[Any]) -> None:
         message, reply_to = envelope.message, envelope.reply_to
@@ -240,7 +241,7 @@ class Life(Mailbox):
         exc_info = (type(error), error, error.__traceback__)
         try:
             if isinstance(error, Exception):
-                self._leave(Crashed(error), unregister=False)
+                self.phase, self.reason = STOPPING, Crashed(error)
                 actor._handle_failure(*exc_info)  # Pykka's own: logs, unregisters, sets the stop flag
                 if hook == "failure":
                     actor.on_failure(*exc_info)
@@ -265,11 +266,9 @@ class Life(Mailbox):
         self.stopped.set()
         return None
 
-    def _leave(self, reason: ExitReason, *, unregister: bool = True) -> None:
-        self.phase = STOPPING
-        self.reason = reason
-        if unregister:
-            pykka_registry.unregister(self._ref)
+    def _leave(self, reason: ExitReason) -> None:
+        self.phase, self.reason = STOPPING, reason
+        pykka_registry.unregister(self._ref)
         self.stopped.set()
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug(f"Stopped {self.actor}")
@@ -282,7 +281,7 @@ class Life(Mailbox):
                 child.life.signal("exit", SHUTDOWN)
         for task in tuple(self.tasks or ()):
             task.cancel()
-        if self.queue:
+        if not self.queue.empty():
             self.refuse_queue(is_over=False)
         self._finish_if_quiet()
 
@@ -377,6 +376,15 @@ class Life(Mailbox):
         if self.monitoring is not None:
             self.monitoring.discard(notice.monitor)
         self.put_notice(notice)
+
+    def keep_promise(self, promise: Any) -> None:
+        """Forget a promised answer that was given; on the thread that gave it."""
+        promised = self.promised
+        if promised is not None:
+            promised.discard(promise)
+            # An empty set takes more than the whole mailbox. Only here may none be added meanwhile.
+            if not promised and get_ident() == self.dispatcher.thread_id:
+                self.promised = None
 
     def task_done(self, task: asyncio.Task[Any]) -> None:
         """Forget an owned task; its crash is the owner's crash."""

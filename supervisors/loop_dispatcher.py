@@ -312,7 +312,7 @@ class LoopDispatcher(Dispatcher):
                 life = ready.popleft()
                 self.running = running = (life, before)
                 self._handled += life.run(limit)
-                if life.signals or (life.queue and life.phase == RUNNING):
+                if life.signals or (life.phase == RUNNING and life.queue.qsize()):
                     ready.append(life)
                 else:
                     life.scheduled = False
@@ -362,6 +362,8 @@ class LoopDispatcher(Dispatcher):
         self.open()
         try:
             self.loop.call_soon_threadsafe(callback, *args)
+            if self._auto_stop:
+                self.loop.call_soon_threadsafe(self._forget_last)  # it may have been opened for this alone
         except RuntimeError:
             raise self._refusal() from None
 

@@ -80,6 +80,8 @@ class Acquire(NamedTuple):
     """What it is told if the line is full; by default `SlotRefused(key, holder)`."""
     wait: bool = True
     """Whether to stand in line if no slot is free; without it that is a refusal."""
+    waiting: Any = None
+    """What it is told when it has to stand in line; by default nothing."""
 
 
 class Release(NamedTuple):
@@ -199,6 +201,8 @@ class SlotPool(Actor):
             self._tell(wish)
         else:
             self._wishes.setdefault((key, holder), wish)
+            if wish.waiting is not None:
+                _reply_to(wish).post(wish.waiting)
         return admission
 
     def _grant(self, grants: Iterable[Grant]) -> None:

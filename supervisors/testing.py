@@ -28,6 +28,7 @@ __all__ = ["Gate", "ManualClock", "Probe", "leaked", "settle"]
 T = TypeVar("T")
 _QUIET_ROUNDS = 10
 _THREADS_GRACE_S = 1.0
+_ASLEEP_CHECK_S = 0.05
 
 
 def settle(dispatcher: Dispatcher, timeout: float = 10.0) -> None:
@@ -72,11 +73,16 @@ def settle(dispatcher: Dispatcher, timeout: float = 10.0) -> None:
             dispatcher.loop.call_soon(look)
 
     dispatcher.call_from_outside(look)
-    try:
-        done.get(timeout=timeout)
-    except pykka.Timeout:
-        done.set(None)
-        raise pykka.Timeout(f"not at rest within {timeout} seconds: {dispatcher.statistics()}") from None
+    deadline = time.monotonic() + timeout
+    while not done.is_done and not dispatcher.is_asleep:
+        try:
+            done.get(timeout=min(_ASLEEP_CHECK_S, max(0.0, deadline - time.monotonic())))
+        except pykka.Timeout:
+            if time.monotonic() >= deadline:
+                done.set(None)
+                raise pykka.Timeout(
+                    f"not at rest within {timeout} seconds: {dispatcher.statistics()}"
+                ) from None
 
 
 class Probe:

@@ -61,6 +61,9 @@ class _Commands(click.Group):
             return call()
         try:
             code = call()
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message())
+            sys.exit(0)
         except click.UsageError as error:
             _fail(Failure(_usage(error), MISTAKE))
         except Failure as failure:
@@ -105,6 +108,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 
 
 @click.group(
+    "asm",
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="A journal is a directory. Set ASM_JOURNAL to name yours once for all commands.",

@@ -14,9 +14,9 @@ from asm_actors.cli.common import (
     Failure,
     echo_json,
     failure_of,
+    hint,
     journal_option,
     json_option,
-    program,
 )
 from asm_actors.cli.text import printable
 from asm_actors.errors import AsmError, ErrorCode
@@ -37,7 +37,7 @@ _ENDS: Final = frozenset(
 )
 
 
-@click.command()
+@click.command(short_help="Ask a question; print and keep the answer.")
 @click.argument("question")
 @click.option(
     "--provider",
@@ -96,7 +96,7 @@ def _provider(name: str, model: str | None) -> Provider:
         chosen.check()
     except AsmError as error:
         raise Failure(
-            f"{error.message}; or try it without a key: {program()} run --provider mock QUESTION"
+            f"{error.message}; or try it without a key: {hint('run --provider mock QUESTION')}"
         ) from error
     return chosen
 
@@ -127,7 +127,7 @@ def _check_open_runs(journal: Path, provider: str) -> None:
         raise Failure(
             f"the journal at {journal} has open runs of another program ({len(foreign)}, first {foreign[0].id}):"
             f" choose another --journal, start that program, or cancel them with:"
-            f" {program()} cancel RUN --journal {journal}"
+            f" {hint('cancel RUN', journal)}"
         )
 
 
@@ -142,18 +142,21 @@ def _print_answer(sessions: SessionManager, run: Run, as_json: bool) -> bool:
         Whether the user broke it off.
     """
     interrupted = False
-    with sessions.subscribe(run.session_id, run_id=run.id) as subscription:
-        while True:
-            try:
+    cursor = 0
+    while True:
+        try:
+            # A new one after Ctrl-C: what the old one was about to hand over may be lost with the call that waited.
+            with sessions.subscribe(run.session_id, run_id=run.id, after=cursor) as subscription:
                 for event in subscription:
+                    cursor = event.sequence_number or cursor
                     _print_event(event, as_json)
                     if event.type in _ENDS:
                         return interrupted
-            except KeyboardInterrupt:
-                if interrupted:
-                    raise  # a second Ctrl-C does not wait; the next start finds the run and ends it
-                interrupted = True
-                sessions.cancel_run(run.id, reason="interrupted by the user")
+        except KeyboardInterrupt:
+            if interrupted:
+                raise  # a second Ctrl-C does not wait; the next start finds the run and ends it
+            interrupted = True
+            sessions.cancel_run(run.id, reason="interrupted by the user")
 
 
 def _print_event(event: Event, as_json: bool) -> None:
@@ -202,4 +205,4 @@ def _print_result(run: Run, as_json: bool) -> None:
 
 
 def _show(run: Run, journal: Path) -> str:
-    return f"{program()} show {run.id} --journal {journal}"
+    return hint(f"show {run.id}", journal)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from asm_actors.cli.common import Failure, echo_json, journal_option, json_option, open_for_reading, program
+from asm_actors.cli.common import Failure, echo_json, hint, journal_option, json_option, open_for_reading
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import EventType
 from asm_actors.ids import RandomIds
@@ -27,7 +27,7 @@ from asm_actors.sessions.session_drafts import reason_data, session_draft
 __all__ = ["cancel"]
 
 
-@click.command()
+@click.command(short_help="Cancel a run that no process works on.")
 @click.argument("run_id", metavar="RUN")
 @journal_option
 @click.option("--reason", metavar="TEXT", help="Why; it is kept with the run.")
@@ -45,7 +45,7 @@ def cancel(run_id: str, journal: Path, reason: str | None, as_json: bool) -> Non
     if as_json:
         echo_json(run.to_map())
     elif was_open:
-        click.echo(f"{run.id} is {run.status}; see it with: {program()} show {run.id} --journal {journal}")
+        click.echo(f"{run.id} is {run.status}; see it with: {hint(f'show {run.id}', journal)}")
     else:
         click.echo(f"{run.id} was over already: {run.status}")
 

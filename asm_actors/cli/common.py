@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -23,10 +24,10 @@ __all__ = [
     "Failure",
     "echo_json",
     "failure_of",
+    "hint",
     "journal_option",
     "json_option",
     "open_for_reading",
-    "program",
 ]
 
 FAILED: Final = 1
@@ -42,9 +43,10 @@ _MISTAKES: Final = frozenset({ErrorCode.JOURNAL_LOCKED, ErrorCode.PROVIDER_AUTHE
 _MISTAKEN_CATEGORIES: Final = frozenset(
     {ErrorCategory.VALIDATION, ErrorCategory.STATE, ErrorCategory.RESOURCE}
 )
-_NEXT: Final[Mapping[ErrorCode, str]] = {
-    ErrorCode.SESSION_NOT_FOUND: "list them with: {asm} sessions",
-    ErrorCode.RUN_NOT_FOUND: "list them with: {asm} runs",
+# The command that lists what was not found.
+_LISTS: Final[Mapping[ErrorCode, str]] = {
+    ErrorCode.SESSION_NOT_FOUND: "sessions",
+    ErrorCode.RUN_NOT_FOUND: "runs",
 }
 
 
@@ -62,12 +64,17 @@ class Failure(Exception):  # noqa: N818 - it is what became of the command
         self.exit_code = exit_code
 
 
-def failure_of(error: AsmError) -> Failure:
-    """Say in one line what an error means to somebody at a terminal."""
+def failure_of(error: AsmError, journal: Path | None = None) -> Failure:
+    """Say in one line what an error means to somebody at a terminal.
+
+    Args:
+        error: what happened.
+        journal: where, for the hint.
+    """
     is_mistake = error.code in _MISTAKES or error.category in _MISTAKEN_CATEGORIES
     text = " ".join(error.message.split())
-    if error.code in _NEXT:
-        text = f"{text}; {_NEXT[error.code].format(asm=program())}"
+    if error.code in _LISTS:
+        text = f"{text}; list them with: {hint(_LISTS[error.code], journal)}"
     return Failure(text if is_mistake else f"{text} [{error.code}]", MISTAKE if is_mistake else FAILED)
 
 
@@ -78,6 +85,13 @@ def program() -> str:
         return "asm"
     path = os.path.relpath(called)
     return path if not path.startswith("..") else str(called)
+
+
+def hint(command: str, journal: Path | None = None) -> str:
+    """A command of this program to be pasted, with the journal it is about unless that goes without saying."""
+    if journal is None or str(journal) == (os.environ.get("ASM_JOURNAL") or DEFAULT_JOURNAL):
+        return f"{program()} {command}"
+    return f"{program()} {command} --journal {shlex.quote(str(journal))}"
 
 
 def journal_option(command: F) -> F:
@@ -106,12 +120,14 @@ def open_for_reading(journal: Path) -> Iterator[LmdbStore]:
     """Open a journal read-only; another process may be writing it.
 
     Raises:
-        AsmError: ``not_found``, ``migration_required``, ``storage_connection_failed``.
+        Failure: there is none, it cannot be read, or what was asked for is not in it.
     """
     store = LmdbStore(journal, readonly=True)
-    store.open()
     try:
+        store.open()
         yield store
+    except AsmError as error:
+        raise failure_of(error, journal) from error
     finally:
         store.close()
 

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
-from asm_actors.cli.common import echo_json, json_option, program
+from asm_actors.cli.common import echo_json, hint, json_option
 from asm_actors.cli.demo_work import Demo, Progress, Report, percentile
 from asm_actors.cli.text import printable
 from asm_actors.errors import AsmError
@@ -36,7 +36,7 @@ _ANSWER_TOKENS: Final = 100
 _ANSWER_DEADLINE_S: Final = 20.0
 
 
-@click.command()
+@click.command(short_help="See it all work: no key, no network.")
 @click.option(
     "--sessions", type=click.IntRange(10, 20_000), default=300, show_default=True, help="How many at once."
 )
@@ -277,11 +277,10 @@ def _print_summary(report: Report) -> None:
         for name, value in rows.items():
             click.echo(f"{name:<17}  {value}")
     click.echo(f"\nThe journal is at {report.journal}. Look into it:")
-    asm, journal = program(), report.journal
-    for line in (
-        f"{asm} sessions --journal {journal}",
-        f"{asm} events {report.a_session} --journal {journal}",
-        f"{asm} runs --status failed --journal {journal}",
-        f"{asm} journal verify --journal {journal}",
+    for command in (
+        "sessions",
+        f"events {report.a_session}",
+        "runs --status failed",
+        "journal verify",
     ):
-        click.echo(f"  {line}")
+        click.echo(f"  {hint(command, report.journal)}")

@@ -14,9 +14,8 @@ from typing import Final
 import click
 from attrs import frozen
 
-from asm_actors.cli.common import Failure, echo_json, journal_option, json_option, open_for_reading, program
+from asm_actors.cli.common import Failure, echo_json, journal_option, json_option, open_for_reading
 from asm_actors.cli.text import event_line
-from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import Event, EventType
 from asm_actors.journal.lmdb_store import LmdbStore
 from asm_actors.journal.store import EventFilter
@@ -49,7 +48,7 @@ class _Wanted:
         return EventFilter(run_ids=self.run_id, types=self.types or None, after=after, limit=limit)
 
 
-@click.command()
+@click.command(short_help="Print events, and follow those to come.")
 @click.argument("session", required=False)
 @journal_option
 @click.option(
@@ -138,14 +137,7 @@ def _pages(store: LmdbStore, wanted: _Wanted, cursor: int) -> Iterator[tuple[lis
                 return
             cursor = found.position
         return
-    try:
-        head = store.head(wanted.session_id)
-    except AsmError as error:
-        if error.code is ErrorCode.SESSION_NOT_FOUND:
-            raise Failure(
-                f"there is no session {wanted.session_id}; list them with: {program()} sessions"
-            ) from error
-        raise
+    head = store.head(wanted.session_id)
     while cursor < head:
         events_ = store.read_session(wanted.session_id, wanted.filter(cursor, _PAGE))
         last = events_[-1].sequence_number if events_ else None

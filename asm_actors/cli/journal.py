@@ -19,7 +19,7 @@ __all__ = ["journal"]
 _PROBLEMS_SHOWN = 20
 
 
-@click.group()
+@click.group(short_help="Check a journal, or count what is in it.")
 def journal() -> None:
     """Check a journal, or see what is in it.
 

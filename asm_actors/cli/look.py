@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from asm_actors.cli.common import Failure, echo_json, journal_option, json_option, open_for_reading, program
+from asm_actors.cli.common import Failure, echo_json, hint, journal_option, json_option, open_for_reading
 from asm_actors.cli.text import details, run_line, session_line
 from asm_actors.journal.lmdb_store import LmdbStore
 from asm_actors.runs.run import RunStatus
@@ -16,7 +16,7 @@ from asm_actors.sessions.session import SessionStatus
 __all__ = ["runs", "sessions", "show"]
 
 
-@click.command()
+@click.command(short_help="List sessions, newest first.")
 @journal_option
 @click.option(
     "--status",
@@ -61,7 +61,7 @@ def sessions(
         _close(len(found), limit, "session")
 
 
-@click.command()
+@click.command(short_help="List runs, of one session or of all.")
 @click.argument("session", required=False)
 @journal_option
 @click.option(
@@ -93,7 +93,7 @@ def runs(
         _close(len(found), limit, "run")
 
 
-@click.command()
+@click.command(short_help="Show one session or one run.")
 @click.argument("name", metavar="SESSION|RUN")
 @journal_option
 @json_option
@@ -107,7 +107,7 @@ def show(name: str, journal: Path, as_json: bool) -> None:
         else:
             raise Failure(
                 f"there is no session or run {name} in the journal at {journal};"
-                f" list them with: {program()} sessions --journal {journal}"
+                f" list them with: {hint('sessions', journal)}"
             )
 
 
@@ -116,7 +116,7 @@ def _show_session(store: LmdbStore, name: str, as_json: bool) -> None:
     if as_json:
         echo_json({"kind": "session", **session.to_map(), "runs": [run.to_map() for run in found]})
         return
-    click.echo(details({**session.to_map(), "events": session.last_sequence}))
+    click.echo(details(session.to_map()))
     click.echo(f"\n{_count(len(found), 'run')}" + (":" if found else ""))
     for run in found:
         click.echo(run_line(run))

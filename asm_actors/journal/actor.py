@@ -2,14 +2,17 @@
 
 Writes come in as messages, leave as group commits on a thread of their own, and are acknowledged after the commit.
 A commit that fails is tried again with a growing pause for some seconds (the disk may have been full); then its
-writers are told, and nothing of it was shown to anybody.
+writers are told, and nothing of it was shown to anybody. Until a commit goes through again the next ones have one
+try each: nobody waits for longer than these seconds.
+
+A fault of a writer or a reader is never this actor's: whoever is gone, or has its answer already, is passed over.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -19,9 +22,10 @@ from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal import messages as m
 from asm_actors.journal.append import Append
 from asm_actors.journal.batch import Batcher
+from asm_actors.journal.sleepers import Sleepers
 from asm_actors.journal.tail import Tail
 from asm_actors.services import Services
-from supervisors import Actor, Timer
+from supervisors import Actor, Down, Timer
 from supervisors.exits import ExitReason
 
 __all__ = ["JournalActor", "JournalStatistics"]
@@ -30,6 +34,12 @@ logger = logging.getLogger("asm_actors.journal")
 _THREAD = "asm-journal"
 SETTLE_AFTER_S = 0.2
 """A pause in the writing after which the store's memory is moved into its tables."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
+"""Before a commit that failed is tried again; the pause doubles with each failure."""
+SHORTEST_PAUSE_S = 0.001
+"""What is left of the patience counts as nothing from here on: a clock may not be able to tell it from nothing."""
+GATHER_ROUNDS = 4
+"""Rounds of the event loop before the first commit after a pause."""
 SETTLE_STEP = 4096
 """Records of one such step: some ten milliseconds for which a commit may have to wait."""
 
@@ -44,6 +54,8 @@ class JournalStatistics:
         events: Events in them.
         largest_batch: Most events in one of them.
         waiting: Writes in line.
+        waiting_events: Events in them.
+        held_back: Runs that wait for the line to become short; see `journal.batch`.
         failures: Commits that failed and were tried again.
         followers: Subscriptions.
     """
@@ -53,8 +65,19 @@ class JournalStatistics:
     events: int
     largest_batch: int
     waiting: int
+    waiting_events: int
+    held_back: int
     failures: int
     followers: int
+
+
+class _Opened:
+    """To itself: what an earlier life of this actor had left under way is through."""
+
+    __slots__ = ("position",)
+
+    def __init__(self, position: int) -> None:
+        self.position = position
 
 
 class _TryAgain:
@@ -81,19 +104,22 @@ class JournalActor(Actor):
         self._services = services
         self._batcher = Batcher()
         self._tail: Tail
-        self._waiting: dict[Any, m.Await] = {}
+        self._sleepers = Sleepers()
         self._failures = 0
         self._failing_since: float | None = None
+        self._tries = 0
         self._leaving: ExitReason | None = None
         self._unsynced = False
+        self._starting = False
         self._quiet: Timer | None = None
-        self._handlers = {
+        self._handlers: dict[type, Callable[[Any], None]] = {
             m.Commit: self._take,
             m.Committed: self._committed,
             m.Flush: self._flush,
             m.Await: self._await,
             m.Follow: self._follow,
-            m.Unfollow: self._unfollow,
+            Down: self._unfollow,
+            _Opened: self._opened,
             _TryAgain: self._try_again,
             _Sync: self._sync,
             _Settle: self._settle,
@@ -113,12 +139,22 @@ class JournalActor(Actor):
             events=batcher.n_events,
             largest_batch=batcher.largest,
             waiting=len(batcher.waiting),
+            waiting_events=batcher.n_waiting_events,
+            held_back=len(self._services.directory.held_back),
             failures=self._failures,
             followers=self._tail.n_followers,
         )
 
     def on_start(self) -> None:
-        self._tail = Tail(self._services.store.last_position())
+        store, directory = self._services.store, self._services.directory
+        self._tail = Tail(store.last_position())
+        directory.journal_is_behind = directory.journal_is_full = False
+        directory.held_back.clear()
+        # The commit of an earlier life may still run on the committing thread: nothing is written or answered before
+        # it is through, so that whoever starts again from the journal finds all of it.
+        self._batcher.under_way = []
+        call = self.dispatcher.run_blocking(store.last_position, thread=_THREAD)
+        call.add_done_callback(self._open_done)
         if self._services.sync_interval is not None:
             self.send_after(self._services.sync_interval, _Sync())
 
@@ -133,19 +169,54 @@ class JournalActor(Actor):
         self._leaving = reason
         return True
 
+    def _open_done(self, call: asyncio.Future[Any]) -> None:
+        error = _error_of(call)
+        if not self.actor_ref.is_alive() or call.cancelled():
+            return
+        if error is not None:
+            self._life.signal("crash", error)
+        else:
+            self._life.put_notice(_Opened(call.result()))
+
+    def _opened(self, message: _Opened) -> None:
+        self._tail.begin(message.position)
+        self._batcher.finish()
+        self._next()
+
     # --- Writing -----------------------------------------------------------------------------------------------
 
     def _take(self, commit: m.Commit) -> None:
         self._batcher.add(commit)
-        if self._batcher.under_way is None:
-            self._next()
+        if self._batcher.is_behind:
+            directory = self._services.directory
+            directory.journal_is_behind = True
+            directory.journal_is_full = self._batcher.is_full
+        if self._batcher.under_way is None and not self._starting:
+            self._starting = True
+            self._start_soon(GATHER_ROUNDS)
 
     def _flush(self, message: m.Flush) -> None:
         barrier = Append("", (), 0)
         self._take(m.Commit(self.actor_ref, barrier, (Reply(self.reply_later(), None),)))
 
+    def _start_soon(self, rounds: int) -> None:
+        """Start a commit after some rounds of the loop: what they bring shares it.
+
+        A session's whole start, or a short answer's whole run, takes a few rounds and then costs one commit, not three.
+        """
+        if not self._actor_ref.is_alive():
+            return
+        if rounds:
+            self.dispatcher.loop.call_soon(self._start_soon, rounds - 1)
+            return
+        self._starting = False
+        if self._batcher.under_way is None:
+            self._next()
+
     def _next(self) -> None:
         batch = self._batcher.take()
+        if self._services.directory.journal_is_behind:
+            self._make_room()
         if batch is None:
             if self._leaving is not None:
                 self.exit(self._leaving)
@@ -153,6 +224,16 @@ class JournalActor(Actor):
                 self._quiet = self.send_after(SETTLE_AFTER_S, _Settle())
             return
         self._start_commit(batch)
+
+    def _make_room(self) -> None:
+        """Let those go on that were held back, if the line is short again."""
+        directory = self._services.directory
+        directory.journal_is_full = self._batcher.is_full
+        directory.journal_is_behind = self._batcher.is_behind
+        if not directory.journal_is_behind:
+            held, directory.held_back = directory.held_back, []
+            for ref in held:
+                ref.post(m.HasRoom())
 
     def _start_commit(self, batch: list[m.Commit]) -> None:
         appends = [commit.append for commit in batch if not _is_barrier(commit.append)]
@@ -165,11 +246,9 @@ class JournalActor(Actor):
         call.add_done_callback(self._commit_done)
 
     def _commit_done(self, call: asyncio.Future[Any]) -> None:
+        error = _error_of(call)
         if call.cancelled() or not self.actor_ref.is_alive():
-            if not call.cancelled():
-                call.exception()
             return
-        error = call.exception()
         if error is None:
             self._life.put_notice(m.Committed(call.result(), None))
         elif isinstance(error, AsmError):
@@ -182,6 +261,7 @@ class JournalActor(Actor):
             self._failed(message.error)
             return
         self._failing_since = None
+        self._tries = 0
         self._unsynced = not self._services.sync
         batch = self._batcher.under_way
         assert batch is not None
@@ -189,7 +269,8 @@ class JournalActor(Actor):
 
     def _acknowledge(self, batch: list[m.Commit], answers: Sequence[Any]) -> None:
         self._batcher.finish()
-        tail, place = self._tail, iter(answers)
+        tail, place, sleepers = self._tail, iter(answers), self._sleepers
+        before = tail.position
         for commit in batch:
             if not _is_barrier(commit.append):
                 answer = next(place)
@@ -197,25 +278,32 @@ class JournalActor(Actor):
                     _refuse(commit, answer)
                     continue
                 tail.add(commit.append, answer)
+                if sleepers and answer.count:
+                    self._wake(sleepers.take(commit.append.session_id))
             for effect in commit.then:
                 _follow_up(effect, commit.writer)
-        if self._waiting:
-            self._wake_waiting()
+        if sleepers and tail.position > before:
+            self._wake(sleepers.take(None))
         self._next()
 
     def _failed(self, error: AsmError) -> None:
         self._failures += 1
-        now = self.now()
+        self._tries += 1
+        patience, now = self._services.patience, self.now()
         if self._failing_since is None:
             self._failing_since = now
-            logger.error("a commit failed and is tried again for %.0f s: %s", self._services.patience, error)
-        if now - self._failing_since < self._services.patience:
-            self.send_after(min(1.0, 0.05 * 2 ** min(self._failures, 5)), _TryAgain())
+            logger.error("a commit failed and is tried again for %g s: %s", patience, error)
+        left = self._failing_since + patience - now
+        if left > SHORTEST_PAUSE_S:
+            if self._tries > 1:
+                self._batcher.halve()
+            pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._tries - 1, 10))
+            self.send_after(min(pause, left), _TryAgain())
             return
-        self._failing_since = None
-        logger.error("a commit could not be made durable; its writers are told: %s", error)
+        batch = self._batcher.finish()
+        logger.error("%d writes could not be made durable; their writers are told: %s", len(batch), error)
         given_up = AsmError(ErrorCode.STORAGE_WRITE_FAILED, error.message, details=error.details)
-        for commit in self._batcher.finish():
+        for commit in batch:
             _refuse(commit, given_up)
         self._next()
 
@@ -247,47 +335,67 @@ class JournalActor(Actor):
         self.send_after(interval, _Sync())
         if self._unsynced:
             self._unsynced = False
-            self.dispatcher.run_blocking(self._services.store.sync, thread=_THREAD)
+            call = self.dispatcher.run_blocking(self._services.store.sync, thread=_THREAD)
+            call.add_done_callback(self._synced)
+
+    def _synced(self, call: asyncio.Future[Any]) -> None:
+        error = _error_of(call)
+        if error is not None:
+            # Durable at the next interval, or the log says so again.
+            self._failures += 1
+            self._unsynced = True
+            logger.error("the journal could not be synced and is tried again: %s", error)
 
     # --- Reading -----------------------------------------------------------------------------------------------
 
     def _follow(self, message: m.Follow) -> None:
         self._tail.n_followers += 1
+        self.monitor(message.subscriber)
 
-    def _unfollow(self, message: m.Unfollow) -> None:
+    def _unfollow(self, message: Down) -> None:
         self._tail.n_followers -= 1
-        self._waiting.pop(message.subscriber, None)
+        self._sleepers.discard(message.ref)
 
     def _await(self, message: m.Await) -> None:
         if self._tail.has_grown(message.session_id, message.position):
-            message.subscriber.post(m.Wake(self._tail.position))
+            self._wake((message.subscriber,))
         else:
-            self._waiting[message.subscriber] = message
+            self._sleepers.add(message.subscriber, message.session_id)
 
-    def _wake_waiting(self) -> None:
-        tail = self._tail
-        ready = [ref for ref, wish in self._waiting.items() if tail.has_grown(wish.session_id, wish.position)]
-        for ref in ready:
-            del self._waiting[ref]
-            ref.post(m.Wake(tail.position))
+    def _wake(self, refs: Sequence[Any]) -> None:
+        for ref in refs:
+            ref.post(m.Wake(self._tail.position))
 
 
 def _is_barrier(append: Append) -> bool:
     return not append.drafts and append.session is None and not append.runs
 
 
+def _error_of(call: asyncio.Future[Any]) -> BaseException | None:
+    """The error of a call, which counts as seen by this; None if it has none or was cancelled."""
+    return None if call.cancelled() else call.exception()
+
+
 def _follow_up(effect: Then, writer: Any) -> None:
-    if type(effect) is Reply:
-        if effect.to is not None:
-            effect.to.set(effect.value)
-    elif type(effect) is Note:
-        writer.post(effect.message)
-    elif type(effect) is Refuse and effect.to is not None:
+    if isinstance(effect, Note):
+        _notify(writer, effect.message)
+    # An asker whose session has died meanwhile was told so, and has its answer.
+    elif effect.to is None or effect.to.is_done:
+        pass
+    elif type(effect) is Reply:
+        effect.to.set(effect.value)
+    elif type(effect) is Refuse:
         effect.to.set_error(effect.error)
+
+
+def _notify(writer: Any, message: Any) -> None:
+    # A notice: a writer whose mailbox its callers have filled must hear of its own writes all the same.
+    if writer.is_alive():
+        writer.life.put_notice(message)
 
 
 def _refuse(commit: m.Commit, error: AsmError) -> None:
     for effect in commit.then:
-        if not isinstance(effect, Note) and effect.to is not None:
+        if not isinstance(effect, Note) and effect.to is not None and not effect.to.is_done:
             effect.to.set_error(error)
-    commit.writer.post(m.WriteFailed(error))
+    _notify(commit.writer, m.WriteFailed(error))

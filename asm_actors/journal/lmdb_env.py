@@ -92,8 +92,8 @@ class Environment:
         """Let go of the environment once no reader is inside."""
         if self._env is None:
             return
+        self._growing = True
         with self._gate:
-            self._growing = True
             self._gate.wait_for(lambda: self._readers == 0)
             self._env.close()
             self._env = None
@@ -238,8 +238,9 @@ class Environment:
 
     def _resize(self, size: int, inside: int = 0) -> None:
         """Set the size of the map; 0 takes over the size that another process gave it."""
+        # This is set before the gate is taken: readers that come and go all the time would else keep it for long.
+        self._growing = True
         with self._gate:
-            self._growing = True
             try:
                 self._gate.wait_for(lambda: self._readers <= inside)
                 self._env.set_mapsize(size)

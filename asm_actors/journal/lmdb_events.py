@@ -6,13 +6,12 @@ snapshot of the tables only for what is older.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from asm_actors.events import Event
 from asm_actors.journal.codec import Buffer, event_ids_of, unpack_segment, unreadable
-from asm_actors.journal.lmdb_layout import LOG, Locator, pair_key
+from asm_actors.journal.lmdb_layout import LOG, Locator, locators_after, number_of, pair_key, unpack_locators
 from asm_actors.journal.lmdb_query import read_segments, scan_blocks, scan_segments
 from asm_actors.journal.lmdb_recent import Recent
 from asm_actors.journal.lmdb_tables import Tables
@@ -52,10 +51,12 @@ class LmdbEvents(LmdbView):
         """Return events of one session in the order of their sequence numbers."""
         wanted = filter or _EVERYTHING
         spot = self.known_spot(session_id)
+        if (wanted.after or 0) >= spot.head:
+            return []
         found = self._read_tail(session_id, spot.number, wanted)
         if found is not None:
             return found
-        with self._view(lambda recent, _: list(recent.segments.get(spot.number, ()))) as (waiting, tables):
+        with self._view(lambda recent, _: bytes(recent.segments.get(spot.number, b""))) as (waiting, tables):
             locators = _settled_then_waiting(tables.locators(spot.number, wanted.after or 0), waiting)
             return read_segments(locators, self._blocks(tables), session_id, spot.number, wanted)
 
@@ -65,12 +66,12 @@ class LmdbEvents(LmdbView):
             return None
         after = wanted.after or 0
         with self._lock:
-            waiting = self._recent.segments.get(number, ())
-            if not waiting or waiting[0].first_sequence > after + 1:
+            waiting = self._recent.segments.get(number)
+            if waiting is None or number_of(waiting[:8]) > after + 1:
                 return None
-            begin = bisect_right(waiting, after, key=end_of)
-            end = len(waiting) if wanted.limit is None or not wanted.takes_all else begin + wanted.limit
-            locators = waiting[begin:end]
+            locators = list(
+                unpack_locators(locators_after(waiting, after, wanted.limit if wanted.takes_all else None))
+            )
             tail = self._recent.tail
             blocks = {locator.block: tail.get(locator.block) for locator in locators}
 
@@ -179,7 +180,7 @@ class LmdbEvents(LmdbView):
         limits: tuple[int, int],
     ) -> EventPage:
         after, last = within
-        with self._view(lambda recent, _: list(recent.segments.get(spot.number, ()))) as (waiting, tables):
+        with self._view(lambda recent, _: bytes(recent.segments.get(spot.number, b""))) as (waiting, tables):
             begin = tables.sequence_at(spot.number, spot.head, after)
             locators = _settled_then_waiting(tables.locators(spot.number, begin), waiting)
             return scan_segments(
@@ -201,8 +202,8 @@ class LmdbEvents(LmdbView):
         spot = self.known_spot(session_id)
         read, numbers = self._event_numbers.pop(spot.number, (0, {}))
 
-        def pick(recent: Recent, _: Tables) -> list[Locator]:
-            return list(recent.segments.get(spot.number, ()))
+        def pick(recent: Recent, _: Tables) -> bytes:
+            return bytes(recent.segments.get(spot.number, b""))
 
         with self._view(pick) as (waiting, tables):
             block_of = self._blocks(tables)
@@ -224,12 +225,10 @@ class LmdbEvents(LmdbView):
         return found
 
 
-def _settled_then_waiting(settled: Iterator[Locator], waiting: list[Locator]) -> Iterator[Locator]:
+def _settled_then_waiting(settled: Iterator[Locator], waiting: bytes) -> Iterator[Locator]:
     """Yield the locators of the tables, then those of memory which the tables do not have yet."""
     end = 0
     for locator in settled:
         end = end_of(locator)
         yield locator
-    for locator in waiting:
-        if locator.first_sequence > end:
-            yield locator
+    yield from unpack_locators(locators_after(waiting, end, None))

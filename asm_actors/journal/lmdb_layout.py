@@ -9,7 +9,7 @@
     members    session number · run number                       -> (empty): the runs of a session
     names      kind · id or idempotency key                      -> number
     marks      facet · value · chunk                             -> bits of 512 consecutive numbers
-    meta       name                                              -> layout version, and where to resume
+    meta       name                                              -> layout version, where to resume, known ids
 
 A commit writes one block into ``log`` and nothing else, for two reasons. Appending at the end touches a handful of
 pages however large the journal is; and every call into LMDB gives up the interpreter's lock, which under load
@@ -24,7 +24,7 @@ Numbers are eight bytes, big-endian, so that keys sort as numbers do.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -40,7 +40,7 @@ __all__ = [
     "mark_key",
     "name_key",
     "number_key",
-    "pack_locators",
+    "pack_locator",
     "pair_key",
     "unpack_locators",
 ]
@@ -57,6 +57,7 @@ TABLES: Final = (LOG, SESSIONS, RUNS, SEGMENTS, MEMBERS, NAMES, MARKS, META)
 
 SCHEMA_KEY: Final = b"schema"
 RESUME_KEY: Final = b"resume"
+KNOWN_KEY: Final = b"known"
 
 CHUNK: Final = 512
 """How many consecutive numbers share one bit set."""
@@ -80,6 +81,8 @@ _ONE: Final = struct.Struct(">Q")
 _TWO: Final = struct.Struct(">QQ")
 _CHUNK_NUMBER: Final = struct.Struct(">I")
 _LOCATOR: Final = struct.Struct(">QIQ16sII")
+_LOCATOR_START: Final = struct.Struct(">QI")
+_BLOCK: Final = slice(20, 36)
 
 # LMDB takes keys of up to 511 bytes. Names are checked to be shorter than this where callers hand them in.
 _MAX_TEXT: Final = 400
@@ -104,17 +107,46 @@ class Locator(NamedTuple):
     length: int
 
 
-def pack_locators(locators: Iterable[Locator]) -> bytes:
-    """Encode consecutive locators as one value."""
-    return b"".join([_LOCATOR.pack(*locator) for locator in locators])
+pack_locator = _LOCATOR.pack
+"""Encode the fields of one locator. Consecutive ones are joined, in memory as in the tables.
+
+Memory may hold a hundred thousand of them, and as bytes they are none of the garbage collector's business.
+"""
+
+LOCATOR_SIZE: Final = _LOCATOR.size
 
 
 def unpack_locators(value: bytes | memoryview) -> Iterator[Locator]:
-    """Decode what :func:`pack_locators` made; raises ``struct.error`` if the value has another length."""
+    """Decode joined locators; raises ``struct.error`` if the value has another length."""
     return map(Locator._make, _LOCATOR.iter_unpack(value))
 
 
-def number_of(key: bytes | memoryview) -> int:
+def first_block_of(locators: bytes | bytearray) -> bytes:
+    """Return the key of the block that the first of some joined locators names."""
+    return bytes(locators[_BLOCK])
+
+
+def end_of_locators(locators: bytes | bytearray | memoryview) -> int:
+    """Return the last sequence number of some joined locators, at least one."""
+    first, n_events = _LOCATOR_START.unpack_from(locators, len(locators) - LOCATOR_SIZE)
+    end: int = first + n_events - 1
+    return end
+
+
+def locators_after(locators: bytes | bytearray, after: int, limit: int | None) -> bytes:
+    """Copy at most ``limit`` of some joined locators, from the one on that holds ``after + 1``."""
+    low, high = 0, len(locators) // LOCATOR_SIZE
+    while low < high:
+        middle = (low + high) // 2
+        first, n_events = _LOCATOR_START.unpack_from(locators, middle * LOCATOR_SIZE)
+        if first + n_events - 1 > after:
+            high = middle
+        else:
+            low = middle + 1
+    return bytes(locators[low * LOCATOR_SIZE : None if limit is None else (low + limit) * LOCATOR_SIZE])
+
+
+def number_of(key: bytes | bytearray | memoryview) -> int:
     """Return the number in an eight-byte key or value."""
     number: int = _ONE.unpack(key)[0]
     return number

@@ -19,7 +19,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from asm_actors.journal.codec import unpack_run, unpack_session
 from asm_actors.journal.lmdb_block import FIRST_BODY, Directory
-from asm_actors.journal.lmdb_layout import LOG, Locator
+from asm_actors.journal.lmdb_layout import LOCATOR_SIZE, LOG, first_block_of, locators_after, pack_locator
 from asm_actors.journal.placing import Group
 from asm_actors.runs.run import Run
 from asm_actors.sessions.session import Session
@@ -50,7 +50,7 @@ class SettleBatch(NamedTuple):
 
     sessions: dict[int, Entry[Session]]
     runs: dict[int, Entry[Run]]
-    segments: dict[int, list[Locator]]
+    segments: dict[int, bytes]
 
 
 class Recent:
@@ -59,7 +59,7 @@ class Recent:
     Attributes:
         sessions: the last version of session records, by number.
         runs: the last version of run records, by number.
-        segments: where the unsettled events of a session are, by the session's number.
+        segments: where the unsettled events of a session are, by the session's number: joined locators, at least one.
         session_numbers: the numbers of the sessions in it, by id.
         run_numbers: the numbers of the runs in it, by id.
         session_keys: session ids by idempotency key.
@@ -70,7 +70,7 @@ class Recent:
     def __init__(self) -> None:
         self.sessions: dict[int, Entry[Session]] = {}
         self.runs: dict[int, Entry[Run]] = {}
-        self.segments: dict[int, list[Locator]] = {}
+        self.segments: dict[int, bytearray] = {}
         self.session_numbers: dict[str, int] = {}
         self.run_numbers: dict[str, int] = {}
         self.session_keys: dict[str, str] = {}
@@ -89,13 +89,13 @@ class Recent:
         offset = FIRST_BODY
         for number, first, count, position, blob in group.segments:
             length = len(blob)
-            locator = Locator(first, count, position, key, offset, length)
+            locator = pack_locator(first, count, position, key, offset, length)
             offset += length
             waiting = segments.get(number)
             if waiting is None:
-                segments[number] = [locator]
+                segments[number] = bytearray(locator)
             else:
-                waiting.append(locator)
+                waiting += locator
         self._locators += len(group.segments)
         session_blobs, run_blobs = group.encoded
         for number, (session, is_new) in group.sessions.items():
@@ -164,8 +164,9 @@ class Recent:
             position = first_position
             numbers = iter(segment_index)
             for number, first, count, length in zip(numbers, numbers, numbers, numbers, strict=True):
-                locator = Locator(first, count, position, key, offset, length)
-                self.segments.setdefault(number, []).append(locator)
+                self.segments.setdefault(number, bytearray()).extend(
+                    pack_locator(first, count, position, key, offset, length)
+                )
                 self._locators += 1
                 offset += length
                 position += count
@@ -199,22 +200,21 @@ class Recent:
             self.sessions[number] = session._replace(is_new=not has_session(number))
         for number, run in self.runs.items():
             self.runs[number] = run._replace(is_new=not has_run(number))
-        left: list[tuple[bytes, int, list[Locator]]] = []
+        left: list[tuple[bytes, int, bytearray]] = []
         for number, waiting in self.segments.items():
-            settled = head(number)
-            rest = [locator for locator in waiting if locator.first_sequence > settled]
+            rest = bytearray(locators_after(waiting, head(number), None))
             if rest:
-                left.append((rest[0].block, number, rest))
+                left.append((first_block_of(rest), number, rest))
         # The order by the first block that waits is what makes the front the oldest.
         self.segments = {number: rest for _, number, rest in sorted(left, key=itemgetter(0))}
-        self._locators = sum(map(len, self.segments.values()))
+        self._locators = sum(map(len, self.segments.values())) // LOCATOR_SIZE
 
     def oldest(self, limit: int) -> SettleBatch:
         """Choose what to settle next: at most ``limit`` records and segment lists."""
         waiting = merge(
             (((entry.block, 0, number) for number, entry in islice(self.sessions.items(), limit))),
             (((entry.block, 1, number) for number, entry in islice(self.runs.items(), limit))),
-            (((found[0].block, 2, number) for number, found in islice(self.segments.items(), limit))),
+            (((first_block_of(found), 2, number) for number, found in islice(self.segments.items(), limit))),
         )
         batch = SettleBatch({}, {}, {})
         for _, kind, number in islice(waiting, limit):
@@ -223,7 +223,7 @@ class Recent:
             elif kind == 1:
                 batch.runs[number] = self.runs[number]
             else:
-                batch.segments[number] = self.segments[number]
+                batch.segments[number] = bytes(self.segments[number])
         return batch
 
     def drop(self, batch: SettleBatch) -> None:
@@ -233,7 +233,7 @@ class Recent:
         for number in batch.runs:
             self.drop_run(number)
         for number in batch.segments:
-            self._locators -= len(self.segments.pop(number))
+            self._locators -= len(self.segments.pop(number)) // LOCATOR_SIZE
 
     def resume_key(self, default: bytes, without: SettleBatch | None = None) -> bytes:
         """Return the key of the oldest block that matters once a batch is settled.
@@ -251,7 +251,7 @@ class Recent:
         ]
         keys += [entry.block for entry in islice(self.runs.values(), len(gone.runs), len(gone.runs) + 1)]
         keys += [
-            found[0].block
+            first_block_of(found)
             for found in islice(self.segments.values(), len(gone.segments), len(gone.segments) + 1)
         ]
         return min(keys)
@@ -263,13 +263,11 @@ class Recent:
         for number in [number for number, entry in self.runs.items() if entry.block < key]:
             self.drop_run(number)
         for number, waiting in list(self.segments.items()):
-            if waiting[0].block < key:
-                rest = [locator for locator in waiting if locator.block >= key]
-                self._locators -= len(waiting) - len(rest)
-                if rest:
-                    self.segments[number] = rest
-                else:
-                    del self.segments[number]
+            while waiting and first_block_of(waiting) < key:
+                del waiting[:LOCATOR_SIZE]
+                self._locators -= 1
+            if not waiting:
+                del self.segments[number]
 
 
 class Tail:

@@ -19,6 +19,7 @@ from asm_actors.journal.lmdb_layout import (
     SESSION_KEY,
     STATUS,
     TAG,
+    end_of_locators,
     mark_prefix,
     name_key,
     pair_of,
@@ -26,7 +27,7 @@ from asm_actors.journal.lmdb_layout import (
 from asm_actors.journal.lmdb_query import overlaid
 from asm_actors.journal.lmdb_recent import Recent
 from asm_actors.journal.lmdb_tables import Tables
-from asm_actors.journal.lmdb_view import LmdbView, end_of, found_session, spot_of
+from asm_actors.journal.lmdb_view import LmdbView, found_session, spot_of
 from asm_actors.journal.placing import Spot
 from asm_actors.journal.query import SessionQuery, statuses_of
 from asm_actors.journal.store import RunStatuses, Statuses
@@ -155,7 +156,7 @@ class LmdbRecords(LmdbView):
 
     def _with_heads(self, records: Mapping[int, Session]) -> list[Session]:
         def pick(recent: Recent, _: Tables) -> dict[int, int]:
-            return {n: end_of(recent.segments[n][-1]) for n in records if n in recent.segments}
+            return {n: end_of_locators(recent.segments[n]) for n in records if n in recent.segments}
 
         with self._view(pick) as (heads, tables):
             return [

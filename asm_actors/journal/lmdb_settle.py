@@ -15,6 +15,7 @@ from asm_actors.journal.codec import unpack_run, unpack_session
 from asm_actors.journal.lmdb_env import Transaction
 from asm_actors.journal.lmdb_layout import (
     CHUNK,
+    LOCATOR_SIZE,
     MARKS,
     MEMBERS,
     META,
@@ -32,14 +33,13 @@ from asm_actors.journal.lmdb_layout import (
     mark_key,
     name_key,
     number_key,
-    pack_locators,
     pair_key,
 )
 from asm_actors.journal.lmdb_recent import SettleBatch
 
 __all__ = ["settle"]
 
-_LOCATORS: Final = 64
+_LOCATOR_BYTES: Final = 64 * LOCATOR_SIZE
 _MARK_BYTES: Final = CHUNK // 8
 
 
@@ -57,9 +57,10 @@ def settle(txn: Transaction, tables: Mapping[str, Any], batch: SettleBatch, resu
     _settle_runs(txn, tables, batch, marks)
     for number, locators in sorted(batch.segments.items()):
         # A reader unpacks a whole value to find one locator in it, hence the bound.
-        for begin in range(0, len(locators), _LOCATORS):
-            part = locators[begin : begin + _LOCATORS]
-            txn.put(pair_key(number, part[0].first_sequence), pack_locators(part), db=tables[SEGMENTS])
+        for begin in range(0, len(locators), _LOCATOR_BYTES):
+            part = locators[begin : begin + _LOCATOR_BYTES]
+            # A locator starts with its first sequence number, as the key ends with it.
+            txn.put(number_key(number) + part[:8], part, db=tables[SEGMENTS])
     marks.write(txn, tables[MARKS])
     txn.put(RESUME_KEY, resume, db=tables[META])
 

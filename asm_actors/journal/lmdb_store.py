@@ -11,24 +11,25 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Literal
 
 from asm_actors.errors import AsmError, ErrorCode
-from asm_actors.events import Event
 from asm_actors.journal.append import Append, Appended
 from asm_actors.journal.lmdb_block import pack_group, unpack_directory
 from asm_actors.journal.lmdb_env import Environment, Transaction
 from asm_actors.journal.lmdb_events import LmdbEvents
-from asm_actors.journal.lmdb_layout import LOG, NAMES, RUN_ID, name_key, pair_key, pair_of
-from asm_actors.journal.lmdb_recent import Recent, SettleBatch
+from asm_actors.journal.lmdb_known import SAVE_AFTER, KnownIds
+from asm_actors.journal.lmdb_layout import LOG, META, pair_key
+from asm_actors.journal.lmdb_planning import Planner, load_known, save_known, take_new_ids
+from asm_actors.journal.lmdb_recent import SettleBatch
 from asm_actors.journal.lmdb_records import LmdbRecords
 from asm_actors.journal.lmdb_settle import settle
-from asm_actors.journal.lmdb_tables import Tables
 from asm_actors.journal.lmdb_verify import verify
-from asm_actors.journal.lmdb_view import Spots, commit_number, counters_after, spot_of
-from asm_actors.journal.placing import Group, Spot
+from asm_actors.journal.lmdb_view import commit_number, counters_after
+from asm_actors.journal.placing import Group
 from asm_actors.journal.store import StoreStatistics, VerifyReport
 from asm_actors.journal.writer_lock import WriterLock
 
@@ -45,6 +46,9 @@ _MAP_SIZE: Final = 1 << 30
 # burst is written as blocks only and is settled when it is over.
 _SETTLE_AFTER: Final = 32_768
 _SETTLE_STEP: Final = 2_048
+
+# A journal with fewer new ids than this reads them again at the next opening, in some milliseconds.
+_WORTH_SAVING: Final = 4_096
 
 
 class LmdbStore(LmdbRecords, LmdbEvents):
@@ -86,6 +90,7 @@ class LmdbStore(LmdbRecords, LmdbEvents):
         self._settle_after = settle_after
         self._writer_lock: WriterLock | None = None
         self._commits = 0
+        self._known = KnownIds()
         super().__init__(f"at {self.path}")
 
     @property
@@ -120,6 +125,8 @@ class LmdbStore(LmdbRecords, LmdbEvents):
                 readonly=self._readonly,
                 durable=self._durability == "commit",
             )
+            if not self._readonly and self._durability != "none":
+                _sync_directory(self.path)
             self._follows = True
             with self._view(lambda _, __: None) as (_, tables):
                 if not self._readonly:
@@ -128,6 +135,8 @@ class LmdbStore(LmdbRecords, LmdbEvents):
                 if newest is not None:
                     self._last_block = newest[0]
                     self._counters = counters_after(unpack_directory(newest[1], LOG, newest[0]))
+                if not self._readonly:
+                    self._known = load_known(tables, self._recent)
             # From now on this process alone writes, so what it knows is what there is.
             self._follows = self._readonly
             self._commits = 0
@@ -160,12 +169,18 @@ class LmdbStore(LmdbRecords, LmdbEvents):
             if not self._readonly:
                 # Not needed, since opening replays what is left; it makes the next opening quicker.
                 self.settle()
+                if self._known.n_unsaved >= _WORTH_SAVING:
+                    self._save_known(environment)
                 if self._durability != "none":
                     environment.sync()
         except AsmError:
             _LOGGER.exception("the journal at %s was closed without settling or syncing", self.path)
         finally:
             self._let_go()
+
+    def _save_known(self, environment: Environment) -> None:
+        table = environment.tables[META]
+        environment.write(lambda txn: save_known(txn, table, self._known, self._counters))
 
     def _let_go(self) -> None:
         environment, self._environment = self._environment, None
@@ -174,6 +189,7 @@ class LmdbStore(LmdbRecords, LmdbEvents):
         if self._writer_lock is not None:
             self._writer_lock.release()
             self._writer_lock = None
+        self._known = KnownIds()
         self._forget()
 
     def _writable(self) -> Environment:
@@ -187,9 +203,8 @@ class LmdbStore(LmdbRecords, LmdbEvents):
     def commit(self, appends: Sequence[Append], *, sync: bool = True) -> list[Appended | AsmError]:
         """Write a group of appends in one transaction."""
         environment = self._writable()
-        # One snapshot answers all questions of the plan: opening one costs more than asking.
-        with self._view(lambda _, __: None) as (_, tables):
-            group = Group.plan(_Planned(self, self._recent, self._spots, tables), self._counters, appends)
+        with ExitStack() as opened:
+            group = Group.plan(Planner(self, self._known, opened), self._counters, appends)
         if group.is_empty:
             return group.answers
         key = pair_key(self._counters.position, commit_number(self._last_block) + 1)
@@ -205,9 +220,12 @@ class LmdbStore(LmdbRecords, LmdbEvents):
                 )
             if batch is not None:
                 settle(txn, environment.tables, batch, resume)
+            if self._known.n_unsaved >= SAVE_AFTER:
+                save_known(txn, environment.tables[META], self._known, self._counters)
 
         environment.write(work)
-        with self._lock:
+        take_new_ids(self._known, group)
+        with self._lock.as_writer():
             if batch is not None:
                 self._recent.drop(batch)
             self._recent.take_group(group, key, block)
@@ -241,7 +259,7 @@ class LmdbStore(LmdbRecords, LmdbEvents):
                 pair_key(self._counters.position, commit_number(self._last_block) + 1), batch
             )
             environment.write(_settling(environment, batch, resume))
-            with self._lock:
+            with self._lock.as_writer():
                 self._recent.drop(batch)
             left -= len(batch.sessions) + len(batch.runs) + len(batch.segments)
         return len(self._recent)
@@ -269,36 +287,14 @@ class LmdbStore(LmdbRecords, LmdbEvents):
         return verify(self._view, self.last_position(), progress)
 
 
-class _Planned:
-    """What a plan asks of the store, answered from one snapshot. Only the committer changes what it reads."""
-
-    __slots__ = ("_recent", "_spots", "_store", "_tables")
-
-    def __init__(self, store: LmdbStore, recent: Recent, spots: Spots, tables: Tables) -> None:
-        self._store = store
-        self._recent = recent
-        self._spots = spots
-        self._tables = tables
-
-    def spot(self, session_id: str) -> Spot | None:
-        known = self._spots.get(session_id)
-        return known if known is not None else spot_of(self._recent, self._tables, session_id)
-
-    def run_spot(self, run_id: str) -> tuple[int, int] | None:
-        number = self._recent.run_numbers.get(run_id)
-        if number is not None:
-            return number, self._recent.runs[number].owner
-        value = self._tables.get(NAMES, name_key(RUN_ID, run_id))
-        return None if value is None else pair_of(value)
-
-    def session_by_key(self, idempotency_key: str) -> str | None:
-        return self._store.session_by_key(idempotency_key)
-
-    def run_by_key(self, session_id: str, idempotency_key: str) -> str | None:
-        return self._store.run_by_key(session_id, idempotency_key)
-
-    def known_events(self, session_id: str, ids: Collection[str]) -> Mapping[str, Event]:
-        return self._store.known_events(session_id, ids)
+def _sync_directory(path: Path) -> None:
+    """Make the names of new files survive a loss of power, as LMDB does for what is in them."""
+    for directory in (path, path.parent):
+        file = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
 
 
 def _settling(environment: Environment, batch: SettleBatch, resume: bytes) -> Callable[[Transaction], None]:

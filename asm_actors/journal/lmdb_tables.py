@@ -21,6 +21,7 @@ from asm_actors.journal.lmdb_layout import (
     SESSIONS,
     Locator,
     chunk_of,
+    end_of_locators,
     mark_key,
     name_key,
     number_key,
@@ -105,8 +106,7 @@ class Tables:
             return 0
         if pair_of(cursor.key())[0] != number:
             return 0
-        last = self._locators(cursor)[-1]
-        return last.first_sequence + last.n_events - 1
+        return end_of_locators(cursor.value())
 
     def _locators(self, cursor: Any) -> list[Locator]:
         try:
@@ -207,6 +207,17 @@ class Tables:
                 return
             yield run
             found = cursor.next()
+
+    def ids_from(self, session: int, run: int) -> Iterator[str]:
+        """Yield the ids of settled sessions and runs from these numbers on."""
+        cursor = self.cursor(SESSIONS)
+        if cursor.set_range(number_key(session)):
+            for key, blob in cursor.iternext():
+                yield unpack_session(blob, SESSIONS, number_of(key)).id
+        cursor = self.cursor(RUNS)
+        if cursor.set_range(number_key(run)):
+            for key, blob in cursor.iternext():
+                yield unpack_run(blob, RUNS, number_of(key)).id
 
     def all_runs(self) -> Iterator[int]:
         """Yield the numbers of all settled runs, in order."""

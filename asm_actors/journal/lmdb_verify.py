@@ -30,6 +30,7 @@ from asm_actors.journal.lmdb_layout import (
     SESSIONS,
     facets_of_run,
     facets_of_session,
+    mark_key,
     name_key,
     number_of,
     pair_key,
@@ -39,6 +40,9 @@ from asm_actors.journal.lmdb_tables import Tables
 from asm_actors.journal.store import VerifyReport
 
 __all__ = ["verify"]
+
+_Marks = defaultdict[bytes, int]
+"""The bits that the records ask for, by key."""
 
 View = Callable[[Callable[[Recent, Tables], Any]], AbstractContextManager[tuple[Any, Tables]]]
 
@@ -86,8 +90,10 @@ def verify(view: View, last_position: int, progress: Callable[[int, int], None] 
     if position <= last_position:
         check.note(f"{LOG}: the events from position {position} to {last_position} are missing")
     with view(_waiting) as ((sessions, runs, heads), tables):
-        _check_sessions(check, tables)
-        _check_runs(check, tables)
+        marks: _Marks = defaultdict(int)
+        _check_sessions(check, tables, marks)
+        _check_runs(check, tables, marks)
+        _check_marks(check, tables, marks)
         _check_segments(check, tables, heads)
         for number in sorted((check.sessions - set(sessions)) - _numbers(tables, SESSIONS)):
             check.note(f"{SESSIONS}: the record {number} is missing")
@@ -101,7 +107,7 @@ def _waiting(recent: Recent, _: Tables) -> tuple[list[int], list[int], dict[int,
     return (
         list(recent.sessions),
         list(recent.runs),
-        {number: waiting[0].first_sequence for number, waiting in recent.segments.items()},
+        {number: number_of(waiting[:8]) for number, waiting in recent.segments.items()},
     )
 
 
@@ -167,17 +173,14 @@ def _records(
             check.note(error.message)
 
 
-def _check_sessions(check: _Check, tables: Tables) -> None:
-    marks: defaultdict[bytes, dict[int, int]] = defaultdict(dict)
+def _check_sessions(check: _Check, tables: Tables, marks: _Marks) -> None:
     for number, session in _records(check, tables, SESSIONS, unpack_session):
         if tables.number_of_name(name_key(SESSION_ID, session.id)) != number:
             check.note(f"{NAMES}: {session.id} does not lead to the session record {number}")
         _expect(marks, number, facets_of_session(session))
-    _check_marks(check, tables, marks)
 
 
-def _check_runs(check: _Check, tables: Tables) -> None:
-    marks: defaultdict[bytes, dict[int, int]] = defaultdict(dict)
+def _check_runs(check: _Check, tables: Tables, marks: _Marks) -> None:
     for number, run in _records(check, tables, RUNS, unpack_run):
         if tables.number_of_name(name_key(RUN_ID, run.id)) != number:
             check.note(f"{NAMES}: {run.id} does not lead to the run record {number}")
@@ -186,22 +189,24 @@ def _check_runs(check: _Check, tables: Tables) -> None:
         if owner is not None and tables.get(MEMBERS, pair_key(owner, number)) is None:
             check.note(f"{MEMBERS}: the run record {number} is missing in its session {owner}")
         _expect(marks, number, facets_of_run(run))
-    _check_marks(check, tables, marks)
 
 
-def _expect(marks: defaultdict[bytes, dict[int, int]], number: int, facets: frozenset[bytes]) -> None:
+def _expect(marks: _Marks, number: int, facets: frozenset[bytes]) -> None:
     chunk, bit = divmod(number, CHUNK)
     for facet in facets:
-        chunks = marks[facet]
-        chunks[chunk] = chunks.get(chunk, 0) | 1 << bit
+        marks[mark_key(facet, chunk)] |= 1 << bit
 
 
-def _check_marks(check: _Check, tables: Tables, marks: defaultdict[bytes, dict[int, int]]) -> None:
-    for facet, chunks in marks.items():
-        for chunk, bits in chunks.items():
-            found = tables.bits((facet,), chunk)
-            if found & bits != bits:
-                check.note(f"{MARKS}: {facet!r} lacks {(bits & ~found).bit_count()} marks in chunk {chunk}")
+def _check_marks(check: _Check, tables: Tables, marks: _Marks) -> None:
+    for key, value in tables.cursor(MARKS):
+        expected = marks.pop(bytes(key), 0)
+        found = int.from_bytes(value, "little")
+        if found != expected:
+            check.note(
+                f"{MARKS}: {bytes(key).hex()} differs from the records in {(found ^ expected).bit_count()} marks"
+            )
+    for key in marks:
+        check.note(f"{MARKS}: {key.hex()} is missing")
 
 
 def _check_segments(check: _Check, tables: Tables, waiting: dict[int, int]) -> None:

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal.lmdb_block import Directory, unpack_directory
 from asm_actors.journal.lmdb_env import Environment, closed
-from asm_actors.journal.lmdb_layout import LOG, META, RESUME_KEY, Locator, pair_key, pair_of
+from asm_actors.journal.lmdb_layout import LOG, META, RESUME_KEY, Locator, end_of_locators, pair_key, pair_of
 from asm_actors.journal.lmdb_recent import Recent
 from asm_actors.journal.lmdb_tables import Tables
 from asm_actors.journal.placing import Counters, Spot
@@ -49,12 +49,43 @@ class Spots:
             self._young = {}
 
 
+class WriterFirstLock:
+    """A lock that the writer gets next, however many readers ask for it again and again.
+
+    The interpreter's locks go to whoever is awake, and that is never the thread which waited. So readers look whether
+    the writer waits before they take it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._no_writer = threading.Event()
+        self._no_writer.set()
+
+    def __enter__(self) -> None:
+        if not self._no_writer.is_set():
+            self._no_writer.wait()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    @contextmanager
+    def as_writer(self) -> Iterator[None]:
+        """Take it before every reader that does not have it yet. There is one writer."""
+        self._no_writer.clear()
+        with self._lock:
+            try:
+                yield
+            finally:
+                self._no_writer.set()
+
+
 class LmdbView:
     """What the parts of the LMDB store share: its state, and the way to look at it."""
 
     def __init__(self, where: str) -> None:
         self._where = where
-        self._lock = threading.Lock()
+        self._lock = WriterFirstLock()
         self._environment: Environment | None = None
         # Whether another process writes, so that memory must be brought up to date before each answer.
         self._follows = False
@@ -156,7 +187,7 @@ def spot_of(recent: Recent, tables: Tables, session_id: str) -> Spot | None:
         if number is None:
             return None
     waiting = recent.segments.get(number)
-    return Spot(number, end_of(waiting[-1]) if waiting else tables.head(number))
+    return Spot(number, end_of_locators(waiting) if waiting else tables.head(number))
 
 
 def end_of(locator: Locator) -> int:

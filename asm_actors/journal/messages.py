@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from asm_actors.errors import AsmError
     from asm_actors.journal.append import Append
 
-__all__ = ["Await", "Commit", "Committed", "Flush", "Follow", "Unfollow", "Wake", "WriteFailed"]
+__all__ = ["Await", "Commit", "Committed", "Flush", "Follow", "HasRoom", "Wake", "WriteFailed"]
 
 
 class Commit(NamedTuple):
@@ -44,12 +44,12 @@ class Flush(NamedTuple):
     """Ask: answer (None) when all that was told before is durable."""
 
 
+class HasRoom(NamedTuple):
+    """To a run that was held back: the line of the journal is short again; go on."""
+
+
 class Follow(NamedTuple):
-    """From a subscription: keep recent events in the shared tail, I may read them."""
-
-
-class Unfollow(NamedTuple):
-    """From a subscription: I am gone."""
+    """From a subscription: as long as I live, keep recent events in the shared tail; I may read them."""
 
     subscriber: Any
     """Its ref."""

@@ -178,9 +178,11 @@ class Group:
         answer: Appended | None = None
         if expect is None:
             if isinstance(drafts, Packed):
-                raise AsmError(ErrorCode.VALIDATION_ERROR, "packed events need the sequence number they follow")
+                raise AsmError(
+                    ErrorCode.VALIDATION_ERROR, "packed events need the sequence number they follow"
+                )
             if head and drafts:
-                drafts, answer = self._without_known(append)
+                drafts, answer = self._without_known(append, drafts)
         elif expect != head:
             raise _overtaken(session_id, expect, head)
         if session is not None:
@@ -192,8 +194,8 @@ class Group:
                 blob = seal_segment(number, head + 1, drafts.body)
             else:
                 columns = columns_of(drafts)
-                if any(columns[7]) and answer is None:
-                    self._check_ids(append, head)
+                if answer is None and any(columns[7]):
+                    self._check_ids(append, drafts, head)
                 blob = pack_segment(number, head + 1, base_id, columns)
             self.segments.append(PlacedSegment(number, head + 1, count, position, blob))
             self._position = position + count
@@ -276,9 +278,9 @@ class Group:
         if taken is not None:
             raise _key_taken("run", key, taken)
 
-    def _check_ids(self, append: Append, head: int) -> None:
+    def _check_ids(self, append: Append, drafts: Sequence[Draft], head: int) -> None:
         """Refuse ids that are there already, or twice in one append."""
-        ids = _ids_of(append)
+        ids = _ids_of(append.base_id, drafts)
         if head:
             for own in self._known(append.session_id, frozenset(ids)):
                 raise _event_taken(own)
@@ -295,14 +297,15 @@ class Group:
                     found.update(known_in_blob(segment.blob, session_id, segment.first_position, ids))
         return found
 
-    def _without_known(self, append: Append) -> tuple[Sequence[Draft], Appended | None]:
+    def _without_known(
+        self, append: Append, drafts: Sequence[Draft]
+    ) -> tuple[Sequence[Draft], Appended | None]:
         """Drop the drafts whose events are there already.
 
         Returns:
             The others, with their ids fixed if any was dropped; and where the first of the dropped ones is.
         """
-        drafts = append.drafts
-        ids = _ids_of(append)
+        ids = _ids_of(append.base_id, drafts)
         known = self._known(append.session_id, frozenset(ids))
         if not known:
             return drafts, None
@@ -315,9 +318,9 @@ class Group:
         return rest, Appended(first.sequence_number or 0, first.position or 0, 0)
 
 
-def _ids_of(append: Append) -> list[str]:
+def _ids_of(base_id: int, drafts: Sequence[Draft]) -> list[str]:
     """Return the ids of an append's events, and refuse it if two are equal."""
-    ids = [draft.id or event_id(append.base_id, k) for k, draft in enumerate(append.drafts)]
+    ids = [draft.id or event_id(base_id, k) for k, draft in enumerate(drafts)]
     if len(set(ids)) != len(ids):
         raise _event_taken(next(own for own in ids if ids.count(own) > 1))
     return ids

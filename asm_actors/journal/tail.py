@@ -2,14 +2,21 @@
 
 Pure. It answers the same question as the store, "what is there after this cursor", for the newest part of the
 journal, and says so when a cursor lies before that: then the store answers. Events are decoded once for all readers.
+What a read costs depends on what it returns and not on how much is kept.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from itertools import islice
+from operator import attrgetter
+from typing import Any
 
 from asm_actors.events import Event
 from asm_actors.journal.append import Append, Appended, Packed
+from asm_actors.journal.batch import size_of
 from asm_actors.journal.codec import events_of, pack_drafts, unpack_drafts
 from asm_actors.journal.query import EventFilter
 
@@ -17,20 +24,29 @@ __all__ = ["Tail"]
 
 _ALL = EventFilter()
 MAX_EVENTS = 20_000
-"""Events kept; the bound on its memory."""
+"""Events kept; one bound on its memory."""
+MAX_BYTES = 16 << 20
+"""Bytes of events kept, as they are stored; the other bound."""
+_COMPACT_FROM = 64
 
 
 class _Segment:
     """One append that was committed."""
 
-    __slots__ = ("append", "count", "events", "position", "sequence")
+    __slots__ = ("append", "events", "last_position", "last_sequence", "position", "sequence", "size")
 
     def __init__(self, append: Append, placed: Appended) -> None:
         self.append = append
         self.sequence = placed.first_sequence
         self.position = placed.first_position
-        self.count = placed.count
+        self.last_sequence = self.sequence + placed.count - 1
+        self.last_position = self.position + placed.count - 1
+        self.size = size_of(append)
         self.events: list[Event] | None = None
+
+    @property
+    def count(self) -> int:
+        return self.last_position - self.position + 1
 
     def read(self) -> list[Event]:
         if self.events is None:
@@ -45,6 +61,46 @@ class _Segment:
         return events_of(segment, append.session_id, position, (0, self.count), _ALL)
 
 
+_GONE: Any = None
+_by_sequence = attrgetter("last_sequence")
+_by_position = attrgetter("last_position")
+
+
+class _Line:
+    """Segments in order, of which the oldest go: a list whose dead beginning is cut off now and then."""
+
+    __slots__ = ("_first", "_segments")
+
+    def __init__(self) -> None:
+        self._segments: list[_Segment] = []
+        self._first = 0
+
+    def __len__(self) -> int:
+        return len(self._segments) - self._first
+
+    @property
+    def oldest(self) -> _Segment:
+        return self._segments[self._first]
+
+    def append(self, segment: _Segment) -> None:
+        self._segments.append(segment)
+
+    def drop_oldest(self) -> _Segment:
+        segment = self._segments[self._first]
+        self._segments[self._first] = _GONE  # so that it takes no memory until the cut
+        self._first += 1
+        if self._first >= _COMPACT_FROM and self._first * 2 > len(self._segments):
+            del self._segments[: self._first]
+            self._first = 0
+        return segment
+
+    def after(self, place: int, last: Callable[[_Segment], int]) -> Iterator[_Segment]:
+        """Those whose last place lies beyond; `last` says in which count."""
+        segments = self._segments
+        first = bisect_right(segments, place, lo=self._first, key=last)
+        return (segments[index] for index in range(first, len(segments)))
+
+
 class Tail:
     """Recent events by position and by session.
 
@@ -54,56 +110,70 @@ class Tail:
     """
 
     def __init__(self, position: int) -> None:
-        self.position = position
         self.n_followers = 0
-        self._start = position
-        self._segments: deque[_Segment] = deque()
-        self._by_session: dict[str, deque[_Segment]] = {}
-        self._n_events = 0
+        self._lines: dict[str, _Line] = {}
         # Where each session last grew, for those that grew lately: before `_floor` nobody knows.
         self._grown: OrderedDict[str, int] = OrderedDict()
+        self.begin(position)
+
+    def begin(self, position: int) -> None:
+        """Begin anew: nothing is known of what was committed up to this position."""
+        self.position = position
+        self._grown.clear()
         self._floor = position
+        self._forget(position)
+
+    def _forget(self, position: int) -> None:
+        self._start = position
+        self._line = _Line()
+        self._lines.clear()
+        self._n_events = self._n_bytes = 0
+
+    def __len__(self) -> int:
+        return self._n_events
 
     def add(self, append: Append, placed: Appended) -> None:
         """Note a committed append."""
         if placed.count == 0:
             return
-        self.position = placed.first_position + placed.count - 1
+        position = self.position = placed.first_position + placed.count - 1
         if self.n_followers == 0:
-            if self._segments or self._grown:
-                self._clear()
-            self._start = self._floor = self.position
+            if self._n_events or self._grown:
+                self.begin(position)
+            self._start = self._floor = position
             return
         grown = self._grown
-        grown[append.session_id] = self.position
+        grown[append.session_id] = position
         grown.move_to_end(append.session_id)
         if len(grown) > MAX_EVENTS:
             self._floor = grown.popitem(last=False)[1]
         if placed.count != len(append.drafts):
             # Some of them were there before: what is where is the store's to tell.
-            self._clear()
-            self._start = self.position
+            self._forget(position)
             return
-        segment = _Segment(append, placed)
-        self._segments.append(segment)
-        self._by_session.setdefault(append.session_id, deque()).append(segment)
-        self._n_events += placed.count
-        while self._n_events > MAX_EVENTS and len(self._segments) > 1:
+        self._keep(append.session_id, _Segment(append, placed))
+
+    def _keep(self, session_id: str, segment: _Segment) -> None:
+        line = self._lines.get(session_id)
+        if line is None:
+            line = self._lines[session_id] = _Line()
+        line.append(segment)
+        self._line.append(segment)
+        self._n_events += segment.count
+        self._n_bytes += segment.size
+        while (self._n_events > MAX_EVENTS or self._n_bytes > MAX_BYTES) and len(self._line) > 1:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        oldest = self._segments.popleft()
+        oldest = self._line.drop_oldest()
         self._n_events -= oldest.count
-        self._start = oldest.position + oldest.count - 1
-        of_session = self._by_session[oldest.append.session_id]
-        of_session.popleft()
+        self._n_bytes -= oldest.size
+        self._start = oldest.last_position
+        session_id = oldest.append.session_id
+        of_session = self._lines[session_id]
+        of_session.drop_oldest()
         if not of_session:
-            del self._by_session[oldest.append.session_id]
-
-    def _clear(self) -> None:
-        self._segments.clear()
-        self._by_session.clear()
-        self._n_events = 0
+            del self._lines[session_id]
 
     def has_grown(self, session_id: str | None, since: int) -> bool:
         """Whether there may be more, of a session or of all, than at an earlier position of the journal."""
@@ -115,28 +185,25 @@ class Tail:
 
     def read_session(self, session_id: str, after: int, limit: int) -> list[Event] | None:
         """Events of a session after a sequence number, at most `limit`; None if only the store can tell."""
-        segments = self._by_session.get(session_id)
-        if segments is None or segments[0].sequence > after + 1:
+        line = self._lines.get(session_id)
+        if line is None or line.oldest.sequence > after + 1:
             return None
         found: list[Event] = []
-        for segment in segments:
-            if segment.sequence + segment.count - 1 > after:
-                events = segment.read()
-                found += events[max(0, after + 1 - segment.sequence) :]
-                if len(found) >= limit:
-                    return found[:limit]
-        return found
+        for segment in line.after(after, _by_sequence):
+            found += islice(segment.read(), max(0, after + 1 - segment.sequence), None)
+            if len(found) >= limit:
+                break
+        return found[:limit]
 
     def read_all(self, after: int, limit: int) -> list[Event] | None:
         """Events after a position, at most `limit`; None if only the store can tell."""
         if after >= self.position:
             return []
-        if after < self._start or not self._segments:
+        if after < self._start or not self._line:
             return None
         found: list[Event] = []
-        for segment in self._segments:
-            if segment.position + segment.count - 1 > after:
-                found += segment.read()[max(0, after + 1 - segment.position) :]
-                if len(found) >= limit:
-                    return found[:limit]
-        return found
+        for segment in self._line.after(after, _by_position):
+            found += islice(segment.read(), max(0, after + 1 - segment.position), None)
+            if len(found) >= limit:
+                break
+        return found[:limit]

@@ -54,6 +54,7 @@ class _Call:
     """One turn that is being answered: between the task that reads the stream and the run that takes the items."""
 
     __slots__ = (
+        "begun",
         "cancelled",
         "credit",
         "flushing",
@@ -75,6 +76,7 @@ class _Call:
         self.credit = True
         self.flushing = False
         self.spoken = False
+        self.begun = False
         self.cancelled = False
         self.room: asyncio.Future[None] | None = None
 
@@ -94,7 +96,9 @@ class ProviderActor(Actor):
         self._provider: Provider = services.providers[name]
         self._calls: dict[str, _Call] = {}
         self._to_flush: list[_Call] = []
-        self._opened: asyncio.Future[None] | None = None
+        self._is_open = False
+        self._opening: asyncio.Task[AsmError | None] | None = None
+        self._is_leaving = False
         self._started = self._failed = self._retried = 0
 
     def statistics(self) -> ProviderStatistics:
@@ -116,8 +120,11 @@ class ProviderActor(Actor):
         return None
 
     def on_exit_request(self, reason: ExitReason) -> bool:
-        self._give_up_calls()
-        self.spawn(self._close_and_leave(reason), name=f"close-{self._name}")
+        """Close the streams first, then the provider; the runs hear of this actor's end."""
+        if not self._is_leaving:
+            self._is_leaving = True
+            self._give_up_calls()
+            self.spawn(self._close_and_leave(reason), name=f"close-{self._name}")
         return True
 
     async def _close_and_leave(self, reason: ExitReason) -> None:
@@ -137,6 +144,8 @@ class ProviderActor(Actor):
     # --- Calls -------------------------------------------------------------------------------------------------
 
     def _start(self, message: m.StartTurn) -> None:
+        if self._is_leaving:
+            return  # the run watches this actor, and hears of its end
         run_id = message.request.run_id
         call = self._calls[run_id] = _Call(message.run, message.request, self.monitor(message.run))
         self._started += 1
@@ -144,9 +153,14 @@ class ProviderActor(Actor):
 
     def _cancel(self, run_id: str) -> None:
         call = self._calls.get(run_id)
+        # No call: it ended just now, and its last items are on their way.
         if call is not None and call.task is not None:
             call.cancelled = True
             call.task.cancel()
+            if not call.begun:
+                # A task that is cancelled before its first step never runs at all.
+                self._stopped(call)
+                self._forget(call)
 
     def _run_gone(self, ref: Any) -> None:
         for run_id, call in self._calls.items():
@@ -155,27 +169,40 @@ class ProviderActor(Actor):
                 return
 
     async def _answer(self, call: _Call) -> None:
-        run_id = call.request.run_id
+        call.begun = True
         try:
             error = await self._attempts(call)
-            self._finish(call, error)
         except asyncio.CancelledError:
-            if not call.cancelled:
-                raise  # this actor is ending; the run hears of that
-            call.run.post(m.TurnStopped(tuple(call.held)))
+            if call.cancelled:  # else this actor is ending, and the run hears of that
+                self._stopped(call)
             raise
+        else:
+            if call.cancelled:
+                self._stopped(call)  # it ended before it felt the cancel
+            else:
+                self._finish(call, error)
         finally:
-            self.demonitor(call.monitor)
-            if self._calls.get(run_id) is call:
-                del self._calls[run_id]
+            self._forget(call)
+
+    def _forget(self, call: _Call) -> None:
+        self.demonitor(call.monitor)
+        if self._calls.get(call.request.run_id) is call:
+            del self._calls[call.request.run_id]
+
+    def _stopped(self, call: _Call) -> None:
+        call.run.post(m.TurnStopped(tuple(call.held)))
+        call.held.clear()
 
     async def _attempts(self, call: _Call) -> AsmError | None:
         attempt = call.request.attempt
         while True:
             try:
-                await self._open()
+                if not self._is_open:
+                    await self._open()
                 await self._read(call, call.request._replace(attempt=attempt))
             except AsmError as error:
+                if call.cancelled:
+                    return error  # its stream failed as it was closed
                 may_retry = not call.spoken or self._provider.resumable
                 delay = (
                     self._services.retry.delay(attempt, error, self._services.random) if may_retry else None
@@ -191,10 +218,26 @@ class ProviderActor(Actor):
                 return None
 
     async def _open(self) -> None:
-        """Open the provider once per life, whoever needs it first."""
-        if self._opened is None or (self._opened.done() and self._opened.exception() is not None):
-            self._opened = asyncio.ensure_future(self._provider.open())
-        await asyncio.shield(self._opened)
+        """Open the provider once per life, whoever needs it first; after a failure the next one tries again."""
+        opening = self._opening
+        if opening is None:
+            opening = self._opening = self.spawn(self._open_provider(), name=f"open-{self._name}")
+        await asyncio.wait([opening])
+        if opening.cancelled() or opening.exception() is not None:
+            # This actor is ending by it, and with it this task.
+            await asyncio.get_running_loop().create_future()
+        error = opening.result()
+        if error is not None:
+            raise error
+
+    async def _open_provider(self) -> AsmError | None:
+        try:
+            await self._provider.open()
+        except AsmError as error:
+            self._opening = None
+            return error
+        self._is_open = True
+        return None
 
     async def _read(self, call: _Call, request: Any) -> None:
         timeout = self._provider.timeout
@@ -202,9 +245,11 @@ class ProviderActor(Actor):
             await self._read_stream(call, request)
             return
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout) as limit:
                 await self._read_stream(call, request)
         except TimeoutError as error:
+            if not limit.expired():
+                raise  # the provider's own
             raise AsmError(
                 ErrorCode.PROVIDER_TIMEOUT,
                 f"provider {self._name} did not finish the turn within {timeout:g} s",
@@ -215,6 +260,8 @@ class ProviderActor(Actor):
         held = call.held
         try:
             async for item in stream:
+                if call.cancelled:
+                    return  # a provider that ignores its cancellation is closed all the same
                 held.append(item)
                 if not call.spoken and not isinstance(item, _PREAMBLE):
                     call.spoken = True

@@ -94,8 +94,8 @@ class AnthropicProvider(BaseProvider):
         max_tokens: bound on each answer.
         thinking: ``"adaptive"``, a budget of tokens, the API's own map, or None.
         timeout: seconds one turn may take in all; None for no bound.
-        idle_timeout: seconds of silence after which a turn is given up (``provider_timeout``). The API sends
-            a sign of life every few seconds while the model thinks.
+        idle_timeout: seconds of silence after which a turn is given up (``provider_timeout``). The API
+            sends pings while the model thinks.
         connect_timeout: seconds to wait for a connection.
         default_headers: sent with each request.
         client: an ``AsyncAnthropic`` (or one of its relatives for other clouds) to use instead of making one;
@@ -225,8 +225,8 @@ class AnthropicProvider(BaseProvider):
 
         assert self._client is not None
         try:
-            # ``post`` and not ``messages.create``: it leaves the events as the maps they are on the wire,
-            # which costs a tenth, and works alike with every version of the SDK and of the API.
+            # ``post`` and not ``messages.create``: it leaves the events as the maps they are on the wire, instead
+            # of building a model object for each, and does not depend on which fields this SDK knows.
             stream = await self._client.post(
                 _PATH, cast_to=object, body=body, stream=True, stream_cls=AsyncStream[object]
             )

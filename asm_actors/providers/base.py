@@ -2,7 +2,7 @@
 
 A provider answers *turns*: one request to a model (or one call of an agent program), one stream of items. It
 knows nothing of sessions, journals, retries or tools of the host. Four promises, which
-``asm_actors.testing.ProviderContract`` checks:
+``asm_actors.testing.provider_contract`` checks:
 
 1. ``stream`` yields items in the order that ``asm_actors.providers.items`` tells, or raises an ``AsmError``.
    Any other exception counts as a crash of the provider.

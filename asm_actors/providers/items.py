@@ -1,6 +1,6 @@
 """What a provider yields while it answers one turn.
 
-Three rules; ``asm_actors.testing.ProviderContract`` holds every provider to them:
+Three rules; ``asm_actors.testing.provider_contract`` holds every provider to them:
 
 1. A turn that succeeds opens with one :class:`TurnStarted` and closes with one :class:`TurnDone`; nothing
    follows that. Only :class:`Raw` may come before the opening. A turn that fails raises an ``AsmError``

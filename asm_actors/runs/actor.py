@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from asm_actors.effects import AcquireSlot, Effect, Leave, ToProvider, ToSession
+from asm_actors.effects import AcquireSlot, Effect, Leave, SetTimer, ToProvider, ToSession
 from asm_actors.errors import AsmError, ErrorCode
-from asm_actors.providers.messages import StartTurn
+from asm_actors.journal.messages import HasRoom
+from asm_actors.providers.messages import More, StartTurn
 from asm_actors.runs import state as core
 from asm_actors.runs.request import correlation_of, provider_of, request_for
 from asm_actors.runs.run import Run
@@ -69,6 +70,8 @@ class RunActor(Actor):
             self._provider_down(message)
         elif kind is _LookAgain:
             self._look_again()
+        elif kind is HasRoom:
+            self._to_provider(More(self.state.run.id))
         elif core.knows(message):
             self._step(message)
         else:
@@ -88,19 +91,31 @@ class RunActor(Actor):
             elif kind is Leave:
                 self.exit()
             elif kind is AcquireSlot:
-                wish = Acquire(effect.pool, self.actor_ref, granted=core.SlotTaken())  # type: ignore[union-attr]
-                self._services.whereis(RUN_SLOTS).tell(wish)
+                self._acquire(effect.pool)  # type: ignore[union-attr]
+            elif kind is SetTimer:
+                self.send_after(effect.delay_s, effect.message)  # type: ignore[union-attr]
+
+    def _acquire(self, pool: str) -> None:
+        wish = Acquire(pool, self.actor_ref, granted=core.SlotTaken(), waiting=core.InLine())
+        slots = self._services.whereis(RUN_SLOTS)
+        if slots is not None:
+            slots.post(wish)
+        # Without its slots the tree is about to take the sessions down, and to start both again: the run waits.
 
     # --- The provider ------------------------------------------------------------------------------------------
 
     def _to_provider(self, message: Any) -> None:
         if type(message) is not StartTurn:
-            if self._provider is not None:
+            if type(message) is More and self._services.directory.journal_is_behind:
+                # Back-pressure of the journal: it says `HasRoom` when its line is short again.
+                self._services.directory.held_back.append(self.actor_ref)
+            elif self._provider is not None:
                 self._provider.post(message)
             return
-        ref = self._services.whereis(provider_name(self._provider_name or ""))
+        name = self._provider_name
+        ref = self._services.whereis(provider_name(name or ""))
         if ref is None:
-            self._gone(f"provider {self._provider_name} is not running")
+            self._gone("neither the run nor its session names a provider" if name is None else f"provider {name} is not running")
             return
         self._provider = ref
         self._monitor = self.monitor(ref)
@@ -118,11 +133,12 @@ class RunActor(Actor):
             self._gone(f"provider {self._provider_name} stopped: {describe(reason)}")
 
     def _gone(self, text: str, *, for_good: bool = False) -> None:
-        for_good = for_good or self._provider_name in self._services.directory.lost_providers
+        name = self._provider_name
+        for_good = for_good or name not in self._services.providers or name in self._services.directory.lost_providers
         error = AsmError(
             ErrorCode.PROVIDER_UNAVAILABLE,
             text,
-            context={"provider": self._provider_name, "run_id": self.state.run.id},
+            context={"provider": name, "run_id": self.state.run.id},
         )
         self._step(core.ProviderGone(error, for_good=for_good))
         if self.state.phase is core.Phase.PARKED:
@@ -137,7 +153,6 @@ class RunActor(Actor):
         if self._services.whereis(provider_name(self._provider_name or "")) is not None:
             self._step(core.ProviderBack())
         else:
-            waited = self.now() - (self._parked_since or 0.0)
-            self._gone(
-                f"provider {self._provider_name} did not come back", for_good=waited > PROVIDER_PATIENCE_S
-            )
+            assert self._parked_since is not None
+            is_over = self.now() - self._parked_since > PROVIDER_PATIENCE_S
+            self._gone(f"provider {self._provider_name} did not come back", for_good=is_over)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from asm_actors.journal.append import Draft
     from asm_actors.runs.run import Run
 
-__all__ = ["CancelRun", "DeadlineReached", "Durable", "RunAppends", "RunEnded"]
+__all__ = ["CancelRun", "DeadlineReached", "Durable", "RunAppends", "RunEnded", "RunWaits"]
 
 
 class CancelRun(NamedTuple):
@@ -50,6 +50,13 @@ class RunAppends(NamedTuple):
     """Its new record, if it changed."""
     acknowledge: int
     """How many events a `Durable` shall tell of; 0: none is wanted."""
+
+
+class RunWaits(NamedTuple):
+    """To the session: no slot is free, the run stands in line for one."""
+
+    run_id: str
+    """Which run."""
 
 
 class RunEnded(NamedTuple):

@@ -39,6 +39,10 @@ def provider_of(session: Session, run: Run, default: str | None) -> str | None:
     return run.provider or session.provider or default
 
 
-def correlation_of(session: Session, run: Run) -> Any:
-    """The correlation id that a run's events carry."""
-    return run.metadata.get("correlation_id") or session.metadata.get("correlation_id")
+def correlation_of(session: Session, run: Run | None = None) -> str | None:
+    """The correlation id that events carry: text that the run's metadata has, or else the session's."""
+    for record in (run, session):
+        found = None if record is None else record.metadata.get("correlation_id")
+        if found and isinstance(found, str):
+            return found
+    return None

@@ -3,13 +3,14 @@
     WAITING ── slot ──> STREAMING ── turn done ─────────────────────────────> ENDED
        │                 │    ^ │                                                ^
        │                 │    └─┴─ provider gone, nothing said yet: PARKED ──────┤
-       └── cancel ───────┴── cancel, deadline ──> STOPPING ── stream closed ─────┘
+       └── cancel, deadline ── cancel, deadline ──> STOPPING ── stream closed ───┘
 
 Rules:
 
 1. Every change of a run's status between pending and its end happens here, through `RUN_TRANSITIONS`.
 2. A cancel or deadline first closes the provider's stream, then ends the run: when it is told, it has stopped.
-   What had arrived until then is kept: events, text so far, tokens.
+   What had arrived until then is kept: events, text so far, tokens. A stream that does not close within
+   `STOP_PATIENCE_S` is left behind, and the run's end says so.
 3. `RunEnded` is sent once; ENDED ignores whatever comes later.
 4. Items are taken by credit: while more than `WINDOW` events are not durable, no further batch is asked for.
 
@@ -24,34 +25,38 @@ from typing import Any
 
 from attrs import define, field
 
-from asm_actors.effects import AcquireSlot, CancelTimer, Effect, Leave, SetTimer, ToProvider, ToSession
+from asm_actors.effects import AcquireSlot, Effect, Leave, SetTimer, ToProvider, ToSession
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import EventType
 from asm_actors.journal.append import EMPTY, Draft
 from asm_actors.providers import messages as p
 from asm_actors.providers.base import TurnRequest
-from asm_actors.providers.items import (
-    Item,
-    MessageDone,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallEnded,
-    ToolCallStarted,
-    TurnDone,
-    TurnStarted,
-    Usage,
-)
-from asm_actors.runs.messages import CancelRun, DeadlineReached, Durable, RunAppends, RunEnded
+from asm_actors.providers.items import Item
+from asm_actors.runs.messages import CancelRun, DeadlineReached, Durable, RunAppends, RunEnded, RunWaits
 from asm_actors.runs.run import Run, RunStatus
 from asm_actors.runs.turn import Turn, drafts_of
 
-__all__ = ["ProviderBack", "ProviderGone", "RunState", "SlotTaken", "begin", "step"]
+__all__ = [
+    "RUNS_POOL",
+    "InLine",
+    "Phase",
+    "ProviderBack",
+    "ProviderGone",
+    "RunState",
+    "SlotTaken",
+    "StopOverdue",
+    "begin",
+    "knows",
+    "step",
+]
 
 RUNS_POOL = "runs"
 WINDOW = 256
 """Events of a run that may be under way to the disk before it stops reading its provider."""
 ACKNOWLEDGE_EVERY = 64
 """After so many events a run asks to hear when they are durable."""
+STOP_PATIENCE_S = 30.0
+"""How long a provider may take to close a stream: the time in which a stubborn process tree is killed, and more."""
 
 
 class Phase(Enum):
@@ -66,6 +71,14 @@ class Phase(Enum):
 
 class SlotTaken:
     """From the slot pool: the run may execute."""
+
+
+class InLine:
+    """From the slot pool: no slot is free, the run stands in line."""
+
+
+class StopOverdue:
+    """From the run's own timer: the stream is not closed yet."""
 
 
 class ProviderGone:
@@ -140,6 +153,10 @@ def knows(message: Any) -> bool:
 # --- Start -----------------------------------------------------------------------------------------------------
 
 
+def _in_line(state: RunState, message: InLine, now: int) -> list[Effect]:
+    return [ToSession(RunWaits(state.run.id))] if state.phase is Phase.WAITING else []
+
+
 def _slot_taken(state: RunState, message: SlotTaken, now: int) -> list[Effect]:
     if state.phase is not Phase.WAITING:
         return []
@@ -169,6 +186,8 @@ def _items(state: RunState, message: p.TurnItems, now: int) -> list[Effect]:
     if state.phase is Phase.STOPPING:
         # Sent before the provider saw the cancel: what it said counts, how it ended does not.
         drafts = _take(state, message.items, now)
+        if message.is_last:
+            return _finish_stop(state, drafts, now)  # there is no stream left to be closed
         return [_append(state, drafts)] if drafts else []
     if state.phase is not Phase.STREAMING:
         return []
@@ -196,13 +215,21 @@ def _durable(state: RunState, message: Durable, now: int) -> list[Effect]:
 
 
 def _retries(state: RunState, message: p.TurnRetries, now: int) -> list[Effect]:
+    if state.phase is not Phase.STREAMING:
+        return []
     data = {**message.error.to_payload(), "attempt": message.attempt, "retry_in_s": message.delay_s}
-    state.turn = Turn()
+    _begin_again(state, message.attempt + 1)
     return [_append(state, [_draft(state, EventType.ERROR_OCCURRED, now, data)])]
 
 
 def _turn_over(state: RunState, drafts: list[Draft], error: AsmError | None, now: int) -> list[Effect]:
     turn = state.turn
+    if error is None and turn.done is None:
+        error = AsmError(
+            ErrorCode.PROVIDER_ERROR,
+            f"provider {state.provider} ended its stream in the middle of the turn",
+            context={"run_id": state.run.id},
+        )
     if error is None:
         run = state.run.with_output(
             turn.output(),
@@ -237,7 +264,6 @@ def _provider_gone(state: RunState, message: ProviderGone, now: int) -> list[Eff
     if state.phase is Phase.PARKED:
         return []
     state.phase = Phase.PARKED
-    state.turn = Turn()
     data = {**message.error.to_payload(), "attempt": state.n_crashes, "will_retry": True}
     return [_append(state, [_draft(state, EventType.ERROR_OCCURRED, now, data)])]
 
@@ -246,9 +272,16 @@ def _provider_back(state: RunState, message: ProviderBack, now: int) -> list[Eff
     if state.phase is not Phase.PARKED:
         return []
     state.phase = Phase.STREAMING
-    state.run = state.run.replace(attempt=state.run.attempt + 1)
-    state.request = state.request._replace(attempt=state.request.attempt + 1)
+    _begin_again(state, state.request.attempt + 1)
     return [ToProvider(p.StartTurn(None, state.request))]
+
+
+def _begin_again(state: RunState, attempt: int) -> None:
+    """The turn is asked for once more: what it had said so far does not count."""
+    state.turn = Turn()
+    state.wants_more = False
+    state.run = state.run.replace(attempt=state.run.attempt + 1)
+    state.request = state.request._replace(attempt=attempt)
 
 
 # --- Cancel, deadline ------------------------------------------------------------------------------------------
@@ -272,7 +305,10 @@ def _stop(
     state.ending = ending
     if state.phase is Phase.STREAMING:
         state.phase = Phase.STOPPING
-        return [ToProvider(p.CancelTurn(state.run.id))]
+        return [
+            ToProvider(p.CancelTurn(state.run.id)),
+            SetTimer("stop", STOP_PATIENCE_S, StopOverdue()),
+        ]
     return _finish_stop(state, [], now)
 
 
@@ -282,12 +318,19 @@ def _stopped(state: RunState, message: p.TurnStopped, now: int) -> list[Effect]:
     return _finish_stop(state, _take(state, message.items, now), now)
 
 
-def _finish_stop(state: RunState, drafts: list[Draft], now: int) -> list[Effect]:
+def _stop_overdue(state: RunState, message: StopOverdue, now: int) -> list[Effect]:
+    return _finish_stop(state, [], now, is_closed=False) if state.phase is Phase.STOPPING else []
+
+
+def _finish_stop(
+    state: RunState, drafts: list[Draft], now: int, *, is_closed: bool = True
+) -> list[Effect]:
     assert state.ending is not None
     status, kind, code, reason = state.ending
-    error = AsmError(
-        code, _ending_text(state, status, reason), details={"reason": reason} if reason else None
-    )
+    details: dict[str, Any] = {"reason": reason} if reason else {}
+    if not is_closed:
+        details["stream_left_open"] = True
+    error = AsmError(code, _ending_text(state, status, reason), details=details or None)
     run = _cut_short(state, now).with_error(error, now, status)
     drafts += _usage_draft(state, now)
     data = {**error.to_payload(), "partial_content": bool(state.turn.text)}
@@ -344,6 +387,8 @@ def _append(state: RunState, drafts: Sequence[Draft], run: Run | None = None) ->
 
 _HANDLERS: dict[type, Callable[[RunState, Any, int], list[Effect]]] = {
     SlotTaken: _slot_taken,
+    InLine: _in_line,
+    StopOverdue: _stop_overdue,
     p.TurnItems: _items,
     p.TurnRetries: _retries,
     p.TurnStopped: _stopped,

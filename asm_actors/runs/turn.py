@@ -115,13 +115,15 @@ def drafts_of(
             made = _TAKERS[kind](turn, item)
             if made is not None:
                 drafts.append(_new(Draft, (made[0], now, run_id, made[1], EMPTY, provider, correlation_id, None)))
-    if drafts:
-        turn.has_spoken = True
+    if drafts and not turn.has_spoken:
+        turn.has_spoken = any(type(item) not in _PREAMBLE for item in items)
     return drafts
 
 
 _new = tuple.__new__
 _STREAMED = EventType.MESSAGE_STREAMED
+# Nothing that an answer is made of.
+_PREAMBLE = frozenset({TurnStarted, Usage, Raw})
 _Made = tuple[EventType, dict[str, Any]] | None
 
 

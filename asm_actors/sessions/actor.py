@@ -1,31 +1,36 @@
 """The shell of a session: feeds `sessions.core` and performs its effects. The only writer of its session.
 
-A new session starts empty and is told `CreateSession` or `RunOnce`. Any other life reads its records first and puts
-what comes meanwhile aside, in order.
+1. A new session starts empty and is told `CreateSession` or `RunOnce`. Any other life reads its records first and puts
+   what comes meanwhile aside, in order.
+2. What is read from the journal is read behind everything that was told to it: a life never overlooks what the one
+   before it wrote, nor what itself wrote a moment ago.
+3. Every asker gets an answer. What this life took on and cannot answer ends as `interrupted`, or as what ended it.
+   What it did not take on finds the next life (`sessions.delivery`).
+4. It leaves when the session's end is durable and nobody waits for a read.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from asm_actors import effects as fx
-from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.errors import AsmError, ErrorCategory, ErrorCode
 from asm_actors.journal.append import Append
 from asm_actors.journal.codec import pack_drafts
-from asm_actors.journal.messages import Commit, WriteFailed
+from asm_actors.journal.messages import Commit, Flush, WriteFailed
 from asm_actors.runs.actor import RunActor
 from asm_actors.runs.run import Run
-from asm_actors.services import JOURNAL, SESSION_SLOTS, Services
-from asm_actors.sessions import core
-from asm_actors.sessions.messages import RunLoaded, SessionLoaded, SlotGranted, SlotRefused
-from asm_actors.sessions.open_runs import RunCrashed
+from asm_actors.services import JOURNAL, SESSION_SLOTS, SESSIONS, Services
+from asm_actors.sessions import core, door
+from asm_actors.sessions.delivery import Delivery
+from asm_actors.sessions.messages import Recover, RunLoaded, SessionLoaded, SlotGranted, SlotRefused
+from asm_actors.sessions.open_runs import Ended, RunCrashed
 from asm_actors.sessions.queue import RunQueue
-from asm_actors.sessions.recovery import restore
 from asm_actors.sessions.session import Session
-from asm_actors.sessions.state import SessionState, abandon
-from supervisors import Actor, ChildExited, Timer
+from asm_actors.sessions.state import SessionState
+from supervisors import Actor, ChildExited, Shutdown, Timer
 from supervisors.exits import Crashed, ExitReason, describe
 from supervisors.slot_pool import Acquire, Release
 
@@ -33,15 +38,27 @@ __all__ = ["Birth", "SessionActor"]
 
 logger = logging.getLogger("asm_actors.sessions")
 _UNBORN = Session(id="", agent_id="")
+# Kinds of refused writes that are nobody's defect: the disk does not take them, or a caller chose what is taken.
+_NO_DEFECT = frozenset(
+    {ErrorCategory.STORAGE, ErrorCategory.RESOURCE, ErrorCategory.STATE, ErrorCategory.VALIDATION}
+)
 
 
 class Birth:
-    """Whether an actor's life is its session's first: true once, so a restarted actor reads the journal."""
+    """What one life of a session's actor knows of the lives before it; a restarted actor gets the same one.
 
-    __slots__ = ("_is_first",)
+    Args:
+        is_first: Whether the session is made by the first message.
+        cause: What ended the life before.
+    """
 
-    def __init__(self, *, is_first: bool) -> None:
+    __slots__ = ("_is_first", "cause", "open")
+
+    def __init__(self, *, is_first: bool, cause: AsmError | None = None) -> None:
         self._is_first = is_first
+        self.cause = cause
+        # The open runs of the life before: its crash may have kept it from striking them off the directory.
+        self.open: dict[str, Any] = {}
 
     def take(self) -> bool:
         """Return whether it is the first, and never again."""
@@ -58,7 +75,9 @@ class SessionActor(Actor):
         birth: Whether it is new.
     """
 
-    mailbox_capacity = 100_000
+    # Its own runs, the journal and the pools must always reach it, and each has a bound of its own; callers are refused
+    # at the door (`sessions.delivery`).
+    mailbox_capacity = None
 
     def __init__(self, services: Services, session_id: str, birth: Birth) -> None:
         super().__init__()
@@ -68,8 +87,13 @@ class SessionActor(Actor):
         self.state = SessionState(_UNBORN, limits.max_concurrent_runs, RunQueue(limits.max_queued_runs))
         # A restart of the journal restarts the sessions too, so its ref is good for this actor's life.
         self._journal = services.whereis(JOURNAL)
-        self._head = 0
-        self._aside: list[tuple[Any, Any]] | None = None if birth.take() else []
+        self._birth = birth
+        self._n_reading = 0
+        self._is_over = False
+        self._aside: list[tuple[Any, Any]] | None = []
+        if birth.take():
+            self._aside = None
+            birth.open = self.state.open
         self._runs: dict[str, Any] | None = None
         self._run_ids: dict[Any, str] | None = None
         self._timers: dict[str, Timer] | None = None
@@ -81,32 +105,48 @@ class SessionActor(Actor):
             self.spawn(self._load(), name=f"load-{self._id}")
 
     async def _load(self) -> None:
-        store, session_id = self._services.store, self._id
+        store, session_id, cause = self._services.store, self._id, self._birth.cause
 
         def read() -> SessionLoaded:
             runs = [run for run in store.runs(session_id) if not run.is_terminal]
-            return SessionLoaded(store.session(session_id), tuple(runs))
+            return SessionLoaded(store.session(session_id), tuple(runs), cause)
 
         try:
-            loaded: Any = await self.blocking(read)
+            await self._journal.ask(Flush(), block=False)
+            loaded = await self.blocking(read)
         except AsmError as error:
-            loaded = error
-        self._loaded(loaded)
+            self._not_loaded(error)
+        else:
+            self._loaded(loaded)
 
-    def _loaded(self, loaded: SessionLoaded | AsmError) -> None:
+    def _not_loaded(self, error: AsmError) -> None:
         aside, self._aside = self._aside or [], None
-        if isinstance(loaded, AsmError):
-            for _, reply in aside:
-                if reply is not None:
-                    reply.set_error(loaded)
-            self.exit()
-            return
-        self._head = loaded.session.last_sequence
+        told = [message for message, reply in aside if reply is None]
+        if told or error.code is not ErrorCode.SESSION_NOT_FOUND:
+            logger.error("%s cannot be read, and was told %d messages: %s", self._id, len(told), error)
+        for _, reply in aside:
+            _refuse(reply, error)
+        self._strike_off(self._birth.open)
+        self.exit()
+
+    def _loaded(self, loaded: SessionLoaded) -> None:
+        aside, self._aside = self._aside or [], None
+        runs = self._services.directory.runs
+        self._strike_off(self._birth.open)
+        self._birth.open, self._birth.cause = self.state.open, None
         for run in loaded.runs:
-            self._services.directory.runs[run.id] = self._id
-        self._perform(restore(self.state, loaded, self._services.now_us()))
+            runs[run.id] = self._id
+        self._step(loaded)
         for message, reply in aside:
             self._step(message, reply)
+        if self.state.session.is_terminal and not self.state.open:
+            # Somebody asked about a session that is over; it leaves when its own writes are durable, if it made any.
+            self._is_over = loaded.session.is_terminal
+            self._leave_if_over()
+
+    def _strike_off(self, runs: Iterable[str]) -> None:
+        for run_id in runs:
+            self._services.directory.runs.pop(run_id, None)
 
     def run_ref(self, run_id: str) -> Any:
         """Ref of the actor of a run that is under way, or None."""
@@ -118,30 +158,43 @@ class SessionActor(Actor):
         if type(message) is ChildExited:
             self._run_exited(message.ref, message.reason)
         elif type(message) is WriteFailed:
-            # What the state says and what the journal holds differ now: start again from the journal.
-            raise message.error
+            self._write_failed(message.error)
         elif not core.knows(message):
             return super().on_receive(message)
-        elif self._aside is not None:
-            self._aside.append((message, self.reply_later()))
         else:
-            self._step(message, self.reply_later())
+            reply = self.reply_later()
+            if isinstance(reply, Delivery):
+                reply.taken()
+            if self._aside is None:
+                self._step(message, reply)
+            else:
+                self._aside.append((message, reply))
         return None
 
     def _step(self, message: Any, reply: Any = None) -> None:
         try:
+            if type(message) in door.GUARDED:
+                message = door.admit(self._services, self.state, message)
             effects = core.step(self.state, message, self._services.now_us(), reply)
         except AsmError as error:
             if reply is not None:
-                reply.set_error(error)
+                _refuse(reply, error)
             else:
                 logger.warning("%s was told to %s: %s", self._id, type(message).__name__, error)
             return
-        except Exception:
-            if reply is not None:
-                reply.set_exception()
-            raise
         self._perform(effects)
+
+    def _write_failed(self, error: AsmError) -> None:
+        """What the state says and what the journal holds differ now: start again from the journal."""
+        if error.category not in _NO_DEFECT:
+            raise error
+        # The disk's fault, and then that of all sessions at once, or a caller's: it does not count as a crash. The next
+        # life finds out whether the disk works again, and ends with this error what was under way.
+        sessions = self._services.whereis(SESSIONS)
+        if sessions is not None:
+            sessions.post(Recover((self._id,), error))
+        self._give_up(error)
+        self.exit(Shutdown("its writes failed"))
 
     # --- Effects -----------------------------------------------------------------------------------------------
 
@@ -153,10 +206,11 @@ class SessionActor(Actor):
         drafts, session = effect.drafts, effect.session
         base_id = self._services.ids.block()
         packed = pack_drafts(base_id, drafts) if drafts else ()
-        append = Append(self._id, packed, base_id, session, effect.runs, self._head)
-        self._head += len(drafts)
+        state = self.state
+        append = Append(self._id, packed, base_id, session, effect.runs, state.head)
+        state.head += len(drafts)
         then = effect.then
-        if session is not None and then:
+        if then:
             then = [self._with_sequence(one) for one in then]
         self._journal.tell(Commit(self._actor_ref, append, then))
         for run in effect.runs:
@@ -167,16 +221,15 @@ class SessionActor(Actor):
 
     def _with_sequence(self, one: fx.Then) -> fx.Then:
         if type(one) is fx.Reply and type(one.value) is Session:
-            return fx.Reply(one.to, one.value.replace(last_sequence=self._head))
+            return fx.Reply(one.to, one.value.replace(last_sequence=self.state.head))
         return one
 
     def _reply(self, effect: fx.Reply) -> None:
-        if effect.to is not None:
+        if effect.to is not None and not effect.to.is_done:
             effect.to.set(effect.value)
 
     def _refuse(self, effect: fx.Refuse) -> None:
-        if effect.to is not None:
-            effect.to.set_error(effect.error)
+        _refuse(effect.to, effect.error)
 
     def _start_run(self, effect: fx.StartRun) -> None:
         run = effect.run
@@ -206,18 +259,23 @@ class SessionActor(Actor):
             self._step(RunCrashed(run_id, error))
 
     def _load_run(self, effect: fx.LoadRun) -> None:
+        self._n_reading += 1
         self.spawn(self._read_run(effect), name=f"load-{effect.run_id}")
 
     async def _read_run(self, effect: fx.LoadRun) -> None:
-        run: Run | None
+        run: Run | None = None
         try:
+            await self._journal.ask(Flush(), block=False)
             run = await self.blocking(self._services.store.run, effect.run_id)
         except AsmError as error:
-            if error.code is not ErrorCode.RUN_NOT_FOUND:
-                self._refuse(fx.Refuse(effect.reply, error))
-                return
-            run = None
-        self._step(RunLoaded(run, effect.message, effect.reply))
+            if error.code is ErrorCode.RUN_NOT_FOUND:
+                self._step(RunLoaded(None, effect.message, effect.reply))
+            else:
+                _refuse(effect.reply, error)
+        else:
+            self._step(RunLoaded(run, effect.message, effect.reply))
+        self._n_reading -= 1
+        self._leave_if_over()
 
     def _acquire(self, effect: fx.AcquireSlot) -> None:
         limit = self._services.limits.max_parallel_sessions or 0
@@ -228,10 +286,16 @@ class SessionActor(Actor):
             refused=SlotRefused(effect.pool, limit),
             wait=effect.wait,
         )
-        self._services.whereis(SESSION_SLOTS).tell(wish)
+        self._to_slots(wish)
 
     def _release(self, effect: fx.ReleaseSlot) -> None:
-        self._services.whereis(SESSION_SLOTS).tell(Release(effect.pool, self.actor_ref))
+        self._to_slots(Release(effect.pool, self.actor_ref))
+
+    def _to_slots(self, message: Any) -> None:
+        slots = self._services.whereis(SESSION_SLOTS)
+        if slots is not None:
+            slots.post(message)
+        # Without its slots the tree is about to take the sessions down, and to start both again.
 
     def _set_timer(self, effect: fx.SetTimer) -> None:
         if self._timers is None:
@@ -248,26 +312,45 @@ class SessionActor(Actor):
         self.actor_ref.post(effect.message)
 
     def _leave(self, effect: fx.Leave) -> None:
-        self.exit()
+        self._is_over = True
+        self._leave_if_over()
 
     # --- The end -----------------------------------------------------------------------------------------------
 
+    def _leave_if_over(self) -> None:
+        if not self._is_over or self._n_reading:
+            return
+        if self._life.promised:
+            # Their answers hang on writes that are on their way: leave behind these.
+            self._write(fx.Write((), then=(fx.Note(Ended()),)))
+        else:
+            self.exit()
+
     def on_stop(self) -> None:
-        self._give_up("its session's actor was stopped")
+        self._give_up(self._interrupted("was stopped"))
 
     def on_failure(self, *exc_info: Any) -> None:
-        self._give_up(f"its session's actor crashed: {exc_info[1]}")
+        error = exc_info[1]
+        if not isinstance(error, AsmError):
+            error = self._interrupted(f"crashed: {error!r}")
+        self._birth.cause = error
+        self._give_up(error)
 
-    def _give_up(self, why: str) -> None:
+    def _interrupted(self, how: str) -> AsmError:
+        text = f"the actor of session {self._id} {how}"
+        return AsmError(ErrorCode.INTERRUPTED, text, context={"session_id": self._id})
+
+    def _give_up(self, error: AsmError) -> None:
         """Tell those who wait. The journal tells the next life how things stand."""
-        error = AsmError(ErrorCode.INTERRUPTED, why, context={"session_id": self._id})
-        for _, reply in self._aside or ():
-            if reply is not None:
-                reply.set_error(error)
-        for effect in abandon(self.state, error):
-            effect.to.set_error(error)
-        for run_id in self.state.open:
-            self._services.directory.runs.pop(run_id, None)
+        for asker in tuple(self._life.promised or ()):
+            _refuse(asker, error)
+        self._strike_off(self.state.open)
+
+
+def _refuse(asker: Any, error: AsmError) -> None:
+    # Whoever has an answer already got it from the end of somebody else on the way.
+    if asker is not None and not asker.is_done:
+        asker.set_error(error)
 
 
 _PERFORM: dict[type, Callable[[SessionActor, Any], None]] = {

@@ -1,39 +1,24 @@
-"""Half of a session's core: its runs, from admission to their ends. Pure; rules in `sessions.state`."""
+"""Part of a session's core: its runs, from admission to their start. Pure; rules in `sessions.state`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from math import inf
 from typing import Any
 
-from asm_actors.effects import (
-    AcquireSlot,
-    CancelTimer,
-    Effect,
-    LoadRun,
-    Note,
-    Refuse,
-    Reply,
-    SetTimer,
-    Then,
-    ToRun,
-    Write,
-)
+from asm_actors.effects import AcquireSlot, Effect, LoadRun, Refuse, Reply, SetTimer, Write
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import EventType
-from asm_actors.journal.append import EMPTY, Draft
-from asm_actors.runs.messages import CancelRun, DeadlineReached, Durable, RunAppends, RunEnded
-from asm_actors.runs.result import RunResult, error_of_run
+from asm_actors.runs.messages import CancelRun, DeadlineReached
 from asm_actors.runs.run import Run, RunStatus
+from asm_actors.serialization import invalid, json_map
 from asm_actors.sessions import messages as m
-from asm_actors.sessions.open_runs import DurableFor, Ended, Phase, RunCrashed, RunEntry, run_draft
-from asm_actors.sessions.session import Session, SessionStatus
-from asm_actors.sessions.session_drafts import creation_data, reason_data, session_draft
-from asm_actors.sessions.state import MAX_OPEN_RUNS, SESSIONS_POOL, SessionState, refusal
+from asm_actors.sessions.open_runs import Phase, RunEntry
+from asm_actors.sessions.run_ends import cancel_run, outcome
+from asm_actors.sessions.session import SessionStatus
+from asm_actors.sessions.session_drafts import creation_data, session_draft
+from asm_actors.sessions.state import MAX_OPEN_RUNS, SESSIONS_POOL, SessionState, check_unborn, refusal
 
-__all__ = ["HANDLERS", "begin_once", "cancel_entry"]
-
-
-# --- Admitted, started ------------------------------------------------------------------------------------------
+__all__ = ["HANDLERS", "begin_once", "check_deadline", "requeue"]
 
 
 def _create_run(state: SessionState, message: m.CreateRun, now: int, reply: Any) -> list[Effect]:
@@ -49,19 +34,18 @@ def _create_run(state: SessionState, message: m.CreateRun, now: int, reply: Any)
 
 
 def _submit(state: SessionState, message: m.SubmitRun, now: int, reply: Any) -> list[Effect]:
+    deadline_s = check_deadline(message.deadline_s)
     _check_takes_runs(state, executing=True)
     _check_new_run(state, message.run)
     _check_room(state)
-    run = message.run
-    if not run.options.get("submitted"):
-        run = run.replace(options={**run.options, "submitted": True})
+    run = _submitted(message.run, {}, deadline_s, now)
     entry = state.open[run.id] = RunEntry(run, Phase.CREATED)
     effects: list[Effect] = [Write((), None, (run,), (Reply(reply, run),))]
-    effects += _enqueue(state, entry, message.deadline_s)
-    return effects
+    return effects + _enqueue(state, entry, deadline_s)
 
 
 def _execute(state: SessionState, message: m.ExecuteRun, now: int, reply: Any) -> list[Effect]:
+    deadline_s, more = check_deadline(message.deadline_s), json_map(message.options, "options")
     entry = state.open.get(message.run_id)
     if entry is None:
         return [LoadRun(message.run_id, message, reply)]
@@ -71,13 +55,21 @@ def _execute(state: SessionState, message: m.ExecuteRun, now: int, reply: Any) -
         return []
     _check_takes_runs(state, executing=True)
     _check_room(state)
-    options = {**entry.run.options, **(message.options or {}), "submitted": True}
-    entry.run = entry.run.replace(options=options)
+    entry.run = _submitted(entry.run, more, deadline_s, now)
     entry.wait(reply)
-    effects: list[Effect] = []
-    if not _starts_at_once(state):
-        effects.append(Write((), None, (entry.run,)))
-    return effects + _enqueue(state, entry, message.deadline_s)
+    if _starts_at_once(state):
+        entry.is_recorded = False
+        return _enqueue(state, entry, deadline_s)
+    return [Write((), None, (entry.run,)), *_enqueue(state, entry, deadline_s)]
+
+
+def _submitted(run: Run, more: dict[str, Any], deadline_s: float | None, now: int) -> Run:
+    """Mark a run as one that is to be executed whatever happens to this process (see `sessions.recovery`)."""
+    if deadline_s is not None:
+        more = {**more, "deadline_us": now + round(deadline_s * 1_000_000)}
+    if not more and run.options.get("submitted"):
+        return run
+    return run.replace(options={**run.options, **more, "submitted": True})
 
 
 def _await(state: SessionState, message: m.AwaitRun, now: int, reply: Any) -> list[Effect]:
@@ -91,6 +83,9 @@ def _await(state: SessionState, message: m.AwaitRun, now: int, reply: Any) -> li
 def _run_loaded(state: SessionState, message: m.RunLoaded, now: int, reply: Any) -> list[Effect]:
     """Answer for a run that is over: all others are in `open`."""
     asked, run = message.message, message.run
+    if asked.run_id in state.open:
+        # It was created while the journal was read.
+        return _AGAIN[type(asked)](state, asked, now, message.reply)
     if run is None or run.session_id != state.session.id:
         error = AsmError(
             ErrorCode.RUN_NOT_FOUND,
@@ -107,25 +102,37 @@ def _run_loaded(state: SessionState, message: m.RunLoaded, now: int, reply: Any)
             context={"session_id": run.session_id, "run_id": run.id},
         )
         return [Refuse(message.reply, error)]
-    return [_outcome(message.reply, run, None)]
+    return [outcome(message.reply, run, None)]
 
 
 def _run_once(state: SessionState, message: m.RunOnce, now: int, reply: Any) -> list[Effect]:
+    check_unborn(state)
+    check_deadline(message.deadline_s)
     state.session = message.session
     state.once = (message.run, message.deadline_s, reply)
     return [AcquireSlot(SESSIONS_POOL)]
 
 
 def begin_once(state: SessionState, now: int) -> list[Effect]:
+    """The slot for `RunOnce` is there: make session and run durable, and start."""
     assert state.once is not None
     run, deadline_s, reply = state.once
     state.once = None
+    run = _submitted(run, {}, deadline_s, now)
     created = session_draft(state.session, EventType.SESSION_CREATED, now, creation_data(state.session))
     started = session_draft(state.session, EventType.SESSION_STARTED, now)
     state.session = state.session.with_status(SessionStatus.ACTIVE, now)
     state.completes_after = run.id
     entry = state.open[run.id] = RunEntry(run, Phase.CREATED, waiters=None if reply is None else [reply])
     return [Write((created, started), state.session, (run,)), *_enqueue(state, entry, deadline_s)]
+
+
+def requeue(state: SessionState, run: Run, now: int) -> list[Effect]:
+    """Put a run from the journal in line again, with what is left of its time."""
+    entry = state.open[run.id] = RunEntry(run, Phase.CREATED)
+    deadline_us = run.options.get("deadline_us")
+    left = None if deadline_us is None else max(0.0, (deadline_us - now) / 1_000_000)
+    return _enqueue(state, entry, left)
 
 
 def _enqueue(state: SessionState, entry: RunEntry, deadline_s: float | None) -> list[Effect]:
@@ -141,147 +148,7 @@ def _enqueue(state: SessionState, entry: RunEntry, deadline_s: float | None) -> 
     return effects
 
 
-# --- Under way, cancelled, over ---------------------------------------------------------------------------------
-
-
-def _run_appends(state: SessionState, message: RunAppends, now: int, reply: Any) -> list[Effect]:
-    entry = state.open.get(message.run_id)
-    if entry is None:
-        return []
-    runs: tuple[Run, ...] = ()
-    if message.run is not None:
-        entry.run = message.run
-        runs = (message.run,)
-    then = (Note(DurableFor(message.run_id, message.acknowledge)),) if message.acknowledge else ()
-    return [Write(message.drafts, None, runs, then)]
-
-
-def _durable_for(state: SessionState, message: DurableFor, now: int, reply: Any) -> list[Effect]:
-    return [ToRun(message.run_id, Durable(message.count))] if message.run_id in state.open else []
-
-
-def _run_ended(state: SessionState, message: RunEnded, now: int, reply: Any) -> list[Effect]:
-    entry = state.open.get(message.run_id)
-    if entry is None:
-        return []
-    session = _remember_provider(state, message)
-    return _over(state, entry, message.run, message.drafts, message.error, now, session)
-
-
-def _run_crashed(state: SessionState, message: RunCrashed, now: int, reply: Any) -> list[Effect]:
-    """A run whose actor died without a word fails here: no run is left open by a crash."""
-    entry = state.open.get(message.run_id)
-    if entry is None:
-        return []
-    run = entry.run.with_error(message.error, now)
-    draft = run_draft(state.session, run, EventType.RUN_FAILED, now, message.error.to_payload())
-    return _over(state, entry, run, (draft,), message.error, now, None)
-
-
-def _cancel_run(state: SessionState, message: CancelRun, now: int, reply: Any) -> list[Effect]:
-    run_id = message.run_id or ""
-    entry = state.open.get(run_id)
-    if entry is None:
-        return [LoadRun(run_id, message, reply)]
-    entry.wait_for_end(reply)
-    return cancel_entry(state, run_id, entry, message.reason, now)
-
-
-def cancel_entry(
-    state: SessionState, run_id: str, entry: RunEntry, reason: str | None, now: int
-) -> list[Effect]:
-    if entry.phase is Phase.STARTED:
-        return [ToRun(run_id, CancelRun(reason, run_id))]
-    return _end_waiting(state, entry, RunStatus.CANCELLED, EventType.RUN_CANCELLED, reason_data(reason), now)
-
-
-def _deadline(state: SessionState, message: DeadlineReached, now: int, reply: Any) -> list[Effect]:
-    entry = state.open.get(message.run_id)
-    if entry is None:
-        return []
-    if entry.phase is Phase.STARTED:
-        return [ToRun(message.run_id, message)]
-    return _end_waiting(state, entry, RunStatus.TIMEOUT, EventType.RUN_TIMEOUT, {"phase": "queued"}, now)
-
-
-def _end_waiting(
-    state: SessionState, entry: RunEntry, status: RunStatus, kind: EventType, data: dict[str, Any], now: int
-) -> list[Effect]:
-    code = ErrorCode.CANCELLED if status is RunStatus.CANCELLED else ErrorCode.TIMEOUT
-    error = AsmError(code, f"run {entry.run.id} was {status.value} before it started", details=data)
-    run = entry.run.with_error(error, now, status)
-    draft = run_draft(state.session, run, kind, now, {**data, **error.to_payload()})
-    return _over(state, entry, run, (draft,), error, now, None)
-
-
-def _over(
-    state: SessionState,
-    entry: RunEntry,
-    run: Run,
-    drafts: Any,
-    error: AsmError | None,
-    now: int,
-    session: Session | None,
-) -> list[Effect]:
-    del state.open[run.id]
-    effects: list[Effect] = []
-    if entry.phase is Phase.STARTED:
-        state.n_started -= 1
-    elif entry.phase is Phase.QUEUED:
-        state.queue.remove(run.id)
-    if entry.has_deadline:
-        effects.append(CancelTimer(run.id))
-    then: list[Then] = [_outcome(waiter, run, error) for waiter in entry.waiters or ()]
-    then += [Reply(asker, run) for asker in entry.cancels or ()]
-    if state.completes_after == run.id and state.closing is None:
-        # One append for the run's end and the session's: `RunOnce` costs no further commit.
-        state.completes_after = None
-        drafts = (*drafts, _end_after_run(state, run, error, now))
-        session = state.session
-        then.append(Note(Ended()))
-        return [*effects, Write(drafts, session, (run,), then), *state.release_slot()]
-    effects.append(Write(drafts, session, (run,), then))
-    effects += state.start_next()
-    return effects
-
-
-def _end_after_run(state: SessionState, run: Run, error: AsmError | None, now: int) -> Draft:
-    if error is None:
-        status, kind, data = SessionStatus.COMPLETED, EventType.SESSION_COMPLETED, EMPTY
-    elif run.status is RunStatus.CANCELLED:
-        status, kind, data = (
-            SessionStatus.CANCELLED,
-            EventType.SESSION_CANCELLED,
-            reason_data("run_cancelled"),
-        )
-    else:
-        status, kind, data = SessionStatus.FAILED, EventType.SESSION_FAILED, error.to_payload()
-    state.session = state.session.with_status(status, now)
-    return session_draft(state.session, kind, now, data)
-
-
-def _remember_provider(state: SessionState, message: RunEnded) -> Session | None:
-    """Keep the provider's own session id and model with the session, for native continuation."""
-    facts = {key: value for key, value in message.facts.items() if value is not None}
-    if "provider_session_id" not in facts:
-        return None
-    session = state.session
-    name = message.run.provider or session.provider or ""
-    known = session.metadata.get("provider_sessions") or {}
-    if known.get(name) == facts:
-        return None
-    metadata = {**session.metadata, "provider_sessions": {**known, name: facts}}
-    state.session = session.replace(metadata=metadata)
-    return state.session
-
-
-# --- Small things ----------------------------------------------------------------------------------------------
-
-
-def _outcome(to: Any, run: Run, error: AsmError | None) -> Reply | Refuse:
-    if run.status is RunStatus.COMPLETED:
-        return Reply(to, RunResult.of(run))
-    return Refuse(to, error or error_of_run(run))
+# --- Checks: they come before the first change -------------------------------------------------------------------
 
 
 def _check_takes_runs(state: SessionState, *, executing: bool = False) -> None:
@@ -292,18 +159,38 @@ def _check_takes_runs(state: SessionState, *, executing: bool = False) -> None:
         raise refusal(state, "execute a run in it before it is active; call activate_session first")
 
 
-def _check_new_run(state: SessionState, run: Run) -> None:
+def _check_new_run(state: SessionState, run: Any) -> None:
+    if not isinstance(run, Run) or run.status is not RunStatus.PENDING:
+        raise invalid("run", "must be a pending Run", run)
+    context = {"session_id": state.session.id, "run_id": run.id}
+    if run.session_id != state.session.id:
+        raise AsmError(
+            ErrorCode.SESSION_MISMATCH, f"run {run.id} belongs to {run.session_id}", context=context
+        )
     if run.id in state.open:
         raise AsmError(
             ErrorCode.ALREADY_EXISTS,
             f"session {state.session.id} has a run {run.id} already; choose another id",
-            context={"session_id": state.session.id, "run_id": run.id},
+            context=context,
         )
 
 
 def _check_room(state: SessionState) -> None:
-    if not _starts_at_once(state) and state.queue.is_full:
-        state.queue.enqueue("")  # raises, and says what to do
+    if not _starts_at_once(state):
+        state.queue.check_room()
+
+
+def check_deadline(seconds: Any) -> float | None:
+    """Return a deadline in seconds as it was given.
+
+    Raises:
+        ValidationError: It is no number greater than 0.
+    """
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < inf:
+        raise invalid("deadline", "must be seconds greater than 0, or None", seconds)
+    return float(seconds)
 
 
 def _starts_at_once(state: SessionState) -> bool:
@@ -317,11 +204,7 @@ HANDLERS = {
     m.AwaitRun: _await,
     m.RunOnce: _run_once,
     m.RunLoaded: _run_loaded,
-    CancelRun: _cancel_run,
-    DeadlineReached: _deadline,
-    RunAppends: _run_appends,
-    RunEnded: _run_ended,
-    RunCrashed: _run_crashed,
-    DurableFor: _durable_for,
 }
 """Message type -> its handler `(state, message, now, reply) -> effects`."""
+
+_AGAIN = {m.ExecuteRun: _execute, m.AwaitRun: _await, CancelRun: cancel_run}

@@ -6,13 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 from asm_actors.effects import Effect
-from asm_actors.sessions import admission, lifecycle
+from asm_actors.sessions import admission, lifecycle, recovery, run_ends
 from asm_actors.sessions.state import SessionState
 
 __all__ = ["knows", "step"]
 
 _Handler = Callable[[SessionState, Any, int, Any], list[Effect]]
-_HANDLERS: dict[type, _Handler] = {**lifecycle.HANDLERS, **admission.HANDLERS}
+_HANDLERS: dict[type, _Handler] = {
+    **lifecycle.HANDLERS,
+    **admission.HANDLERS,
+    **run_ends.HANDLERS,
+    **recovery.HANDLERS,
+}
 
 
 def step(state: SessionState, message: Any, now: int, reply: Any = None) -> list[Effect]:

@@ -1,4 +1,4 @@
-"""Half of a session's core: its own status, from creation to its end. Pure; rules in `sessions.state`."""
+"""Part of a session's core: its own status, from creation to its end. Pure; rules in `sessions.state`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from typing import Any
 from asm_actors.effects import AcquireSlot, Effect, Leave, Note, Refuse, Reply, Then, Write
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import EventType
-from asm_actors.journal.append import EMPTY, Draft
+from asm_actors.journal.append import EMPTY
+from asm_actors.serialization import invalid
 from asm_actors.sessions import messages as m
-from asm_actors.sessions.admission import begin_once, cancel_entry
+from asm_actors.sessions.admission import begin_once
 from asm_actors.sessions.open_runs import Closing, Ended, Phase
+from asm_actors.sessions.run_ends import cancel_entry
 from asm_actors.sessions.session import SESSION_TRANSITIONS, SessionStatus
 from asm_actors.sessions.session_drafts import creation_data, reason_data, session_draft
-from asm_actors.sessions.state import SESSIONS_POOL, SessionState, refusal
+from asm_actors.sessions.state import SESSIONS_POOL, SessionState, check_unborn, refusal
 from asm_actors.transitions import advance
 
 __all__ = ["HANDLERS", "finish_closing"]
 
 
 def _create(state: SessionState, message: m.CreateSession, now: int, reply: Any) -> list[Effect]:
+    check_unborn(state)
     session = state.session = message.session
     draft = session_draft(session, EventType.SESSION_CREATED, now, creation_data(session))
     return [Write((draft,), session, then=(Reply(reply, session),))]
@@ -41,7 +44,7 @@ def _get_status(state: SessionState, message: Any, now: int, reply: Any) -> list
         "created_runs": [i for i, entry in state.open.items() if entry.phase is Phase.CREATED],
         "max_concurrent_runs": state.max_concurrent,
         "max_queued_runs": state.queue.limit,
-        "last_sequence": state.session.last_sequence,
+        "last_sequence": state.head,
     }
     return [Reply(reply, status)]
 
@@ -98,11 +101,23 @@ def _slot_refused(state: SessionState, message: m.SlotRefused, now: int, reply: 
 
 def _pause(state: SessionState, message: m.PauseSession, now: int, reply: Any) -> list[Effect]:
     state.check_not_closing()
+    data = reason_data(message.reason)
     if state.session.status is SessionStatus.PAUSED:
-        return [Write((), then=(Reply(reply, state.session),))]
+        # Whoever wanted to resume it was overtaken.
+        effects = _give_up_activating(state, "resume it: it is to stay paused")
+        return [*effects, Write((), then=(Reply(reply, state.session),))]
     state.session = state.session.with_status(SessionStatus.PAUSED, now)
-    draft = session_draft(state.session, EventType.SESSION_PAUSED, now, reason_data(message.reason))
+    draft = session_draft(state.session, EventType.SESSION_PAUSED, now, data)
     return [Write((draft,), state.session, then=(Reply(reply, state.session),)), *state.release_slot()]
+
+
+def _give_up_activating(state: SessionState, what: str) -> list[Effect]:
+    """Refuse those who wait for the session slot; when it is granted all the same it is given back."""
+    askers, state.activating = state.activating or [], None
+    if not askers:
+        return []
+    error = refusal(state, what)
+    return [Refuse(asker, error) for asker in askers]
 
 
 def _complete(state: SessionState, message: m.CompleteSession, now: int, reply: Any) -> list[Effect]:
@@ -123,6 +138,8 @@ def _complete(state: SessionState, message: m.CompleteSession, now: int, reply: 
 
 
 def _fail(state: SessionState, message: m.FailSession, now: int, reply: Any) -> list[Effect]:
+    if not isinstance(message.error, AsmError):
+        raise invalid("error", "must be an AsmError", message.error)
     data = message.error.to_payload()
     return _close(state, SessionStatus.FAILED, EventType.SESSION_FAILED, data, now, reply)
 
@@ -149,10 +166,7 @@ def _close(
     state.closing = Closing(status, kind, data, [reply])
     state.completes_after = None
     effects: list[Effect] = []
-    if state.activating is not None:
-        error = refusal(state, f"activate it: it was ended as {status.value}")
-        effects += [Refuse(asker, error) for asker in state.activating]
-        state.activating = None
+    effects += _give_up_activating(state, f"activate it: it is about to end as {status.value}")
     for run_id, entry in list(state.open.items()):
         effects += cancel_entry(state, run_id, entry, f"session_{status.value}", now)
     effects += finish_closing(state, now)
@@ -160,6 +174,7 @@ def _close(
 
 
 def finish_closing(state: SessionState, now: int) -> list[Effect]:
+    """End the session, if it is about to and none of its runs is open."""
     closing = state.closing
     if closing is None or state.open:
         return []

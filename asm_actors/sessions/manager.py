@@ -9,54 +9,54 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import datetime
+from itertools import islice
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import attrs
-
-from asm_actors.errors import AsmError, ErrorCode
-from asm_actors.events import Event, EventType
+from asm_actors.events import Event
 from asm_actors.journal.follow import AsyncSubscription, Subscription
-from asm_actors.journal.store import EventFilter
+from asm_actors.journal.query import EventFilter
 from asm_actors.journal.subscription import Scope
 from asm_actors.runs.result import RunResult
-from asm_actors.serialization import check_id, invalid
+from asm_actors.serialization import check_id, check_integer, invalid
 from asm_actors.services import Services
+from asm_actors.sessions.callbacks import EventCallback, check_callback, follow, follow_async, scope_of_run
 from asm_actors.sessions.operations import Operations
 from supervisors import Future
 
 __all__ = ["AsyncSessionManager", "EventCallback", "SessionManager"]
 
-logger = logging.getLogger("asm_actors.callbacks")
-
 P = ParamSpec("P")
 T = TypeVar("T")
-EventCallback = Callable[[Event], Any]
-RUN_ENDS = frozenset(
-    {EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED, EventType.RUN_TIMEOUT}
-)
 
 
 def _blocking(
     operation: Callable[Concatenate[Operations, P], Future[T]],
 ) -> Callable[Concatenate[SessionManager, P], T]:
-    @functools.wraps(operation)
     def method(self: SessionManager, *args: P.args, **kwargs: P.kwargs) -> T:
         return operation(self._operations, *args, **kwargs).get()
 
+    _dress(method, operation)
     return method
 
 
 def _awaited(
     operation: Callable[Concatenate[Operations, P], Future[T]],
 ) -> Callable[Concatenate[AsyncSessionManager, P], Coroutine[Any, Any, T]]:
-    @functools.wraps(operation)
     async def method(self: AsyncSessionManager, *args: P.args, **kwargs: P.kwargs) -> T:
         return await operation(self._operations, *args, **kwargs)
 
+    _dress(method, operation)
     return method
+
+
+def _dress(method: Any, operation: Callable[..., Any]) -> None:
+    """Give a method the name, text and signature of its operation, returning the value and not its future."""
+    functools.update_wrapper(method, operation)
+    signature = inspect.signature(operation)
+    returns = str(signature.return_annotation).removeprefix("Future[").removesuffix("]")
+    method.__signature__ = signature.replace(return_annotation=returns)
 
 
 class _Shared:
@@ -72,42 +72,15 @@ class _Shared:
         run_id: str | None,
         type: Any,  # noqa: A002 - the event's name
         since: datetime | None,
+        before: int | None = None,
     ) -> Scope:
         if session_id is not None:
             check_id(session_id, "session_id")
-            self._services.store.head(session_id)  # raises session_not_found where the caller sees it
-        return Scope(session_id, EventFilter(run_ids=run_id, types=type, since=since))
-
-    def _cursor(self, after: int | None) -> int:
-        if after is None:
-            return 0
-        if isinstance(after, bool) or not isinstance(after, int) or after < 0:
-            raise invalid("after", "must be an integer of at least 0", after)
-        return after
+        return Scope(session_id, EventFilter(run_ids=run_id, types=type, since=since, before=before))
 
 
-class _Callbacks:
-    """Calls a user's callback, and counts when it raises: the run goes on, and the log has it once."""
-
-    def __init__(self, callback: EventCallback, run_id: str) -> None:
-        self._callback = callback
-        self._run_id = run_id
-        self.failures = 0
-
-    def failed(self) -> None:
-        self.failures += 1
-        if self.failures == 1:
-            logger.exception("event_callback of run %s raised; the run goes on", self._run_id)
-
-    def call(self, event: Event) -> Any:
-        try:
-            return self._callback(event)
-        except Exception:  # the user's, and harms only itself
-            self.failed()
-            return None
-
-    def counted(self, result: RunResult) -> RunResult:
-        return attrs.evolve(result, callback_failures=self.failures) if self.failures else result
+def _cursor(after: int | None) -> int:
+    return 0 if after is None else check_integer(after, "after", least=0)
 
 
 class SessionManager(_Shared):
@@ -164,12 +137,15 @@ class SessionManager(_Shared):
         """
         if event_callback is None:
             return self._operations.execute_run(run_id, **options).get()
-        run = self.get_run(run_id)
-        return self._with_callback(
-            run.session_id, run_id, event_callback, lambda: self._operations.execute_run(run_id, **options)
-        )
+        check_callback(event_callback)
+        session_id, cursor = self._operations.place_before(run_id).get()
+        result = self._operations.execute_run(run_id, **options)
+        subscription = Subscription(self._services, scope_of_run(session_id, run_id), cursor)
+        return follow(subscription, run_id, result, event_callback)
 
-    def run_once(self, input: Any = None, *, event_callback: EventCallback | None = None, **options: Any) -> RunResult:  # noqa: A002, E501
+    def run_once(
+        self, input: Any = None, *, event_callback: EventCallback | None = None, **options: Any
+    ) -> RunResult:  # noqa: A002, E501
         """Make a session, execute one run in it, complete it, and return the result; see `Operations.run_once`.
 
         Args:
@@ -182,19 +158,10 @@ class SessionManager(_Shared):
         """
         if event_callback is None:
             return self._operations.run_once(input, **options).get()
-        return _run_once_with_callback(self, input, event_callback, options)
-
-    def _with_callback(
-        self, session_id: str, run_id: str, callback: EventCallback, start: Callable[[], Future[RunResult]]
-    ) -> RunResult:
-        callbacks = _Callbacks(callback, run_id)
-        with self.subscribe(session_id, run_id=run_id) as subscription:
-            result = start()
-            for event in subscription:
-                callbacks.call(event)
-                if event.type in RUN_ENDS:
-                    break
-        return callbacks.counted(result.get())
+        check_callback(event_callback)
+        result, run = self._operations.once(input, **options)
+        scope = scope_of_run(run.session_id, run.id, may_come=True)
+        return follow(Subscription(self._services, scope, 0), run.id, result, event_callback)
 
     def subscribe(
         self,
@@ -222,7 +189,9 @@ class SessionManager(_Shared):
             AsmError: ``validation_error``, ``invalid_event_type``.
         """
         scope = self._scope(session_id, run_id, type, since)
-        return Subscription(self._services, scope, self._cursor(after), timeout)
+        if session_id is not None:
+            self._services.store.head(session_id)  # raises session_not_found where the caller sees it
+        return Subscription(self._services, scope, _cursor(after), timeout)
 
     def stream_session_events(
         self,
@@ -251,11 +220,12 @@ class SessionManager(_Shared):
         Raises:
             ResourceError: ``session_not_found``.
         """
-        timeout = _seconds(wait_timeout_ms)
-        subscription = self.subscribe(
-            session_id, run_id=run_id, type=type, since=since, after=after, timeout=timeout
+        scope = self._scope(check_id(session_id, "session_id"), run_id, type, since, before)
+        wanted = _limit(limit)
+        self._services.store.head(session_id)  # as above
+        return _bounded(
+            Subscription(self._services, scope, _cursor(after), _seconds(wait_timeout_ms)), wanted
         )
-        return _bounded(subscription, before, limit)
 
 
 class AsyncSessionManager(_Shared):
@@ -293,10 +263,11 @@ class AsyncSessionManager(_Shared):
         """As `SessionManager.execute_run`; the callback is called on this event loop and may be a coroutine function."""
         if event_callback is None:
             return await self._operations.execute_run(run_id, **options)
-        run = await self.get_run(run_id)
-        return await self._with_callback(
-            run.session_id, run_id, event_callback, lambda: self._operations.execute_run(run_id, **options)
-        )
+        check_callback(event_callback)
+        session_id, cursor = await self._operations.place_before(run_id)
+        result = self._operations.execute_run(run_id, **options)
+        subscription = AsyncSubscription(self._services, scope_of_run(session_id, run_id), cursor)
+        return await follow_async(subscription, run_id, result, event_callback)
 
     async def run_once(
         self,
@@ -308,24 +279,10 @@ class AsyncSessionManager(_Shared):
         """As `SessionManager.run_once`; the callback is called on this event loop and may be a coroutine function."""
         if event_callback is None:
             return await self._operations.run_once(input, **options)
-        return await _run_once_with_async_callback(self, input, event_callback, options)
-
-    async def _with_callback(
-        self, session_id: str, run_id: str, callback: EventCallback, start: Callable[[], Awaitable[RunResult]]
-    ) -> RunResult:
-        callbacks = _Callbacks(callback, run_id)
-        async with self.subscribe(session_id, run_id=run_id) as subscription:
-            result = start()
-            async for event in subscription:
-                called = callbacks.call(event)
-                if inspect.isawaitable(called):
-                    try:
-                        await called
-                    except Exception:  # the user's, and harms only itself
-                        callbacks.failed()
-                if event.type in RUN_ENDS:
-                    break
-        return callbacks.counted(await result)
+        check_callback(event_callback)
+        result, run = self._operations.once(input, **options)
+        scope = scope_of_run(run.session_id, run.id, may_come=True)
+        return await follow_async(AsyncSubscription(self._services, scope, 0), run.id, result, event_callback)
 
     def subscribe(
         self,
@@ -337,9 +294,12 @@ class AsyncSessionManager(_Shared):
         after: int | None = None,
         timeout: float | None = None,
     ) -> AsyncSubscription:
-        """As `SessionManager.subscribe`; iterate it with `async for`."""
+        """As `SessionManager.subscribe`; iterate it with `async for`.
+
+        It does not wait for the store: that a session is not there is raised by the first pull.
+        """
         scope = self._scope(session_id, run_id, type, since)
-        return AsyncSubscription(self._services, scope, self._cursor(after), timeout)
+        return AsyncSubscription(self._services, scope, _cursor(after), timeout)
 
     async def stream_session_events(
         self,
@@ -354,33 +314,27 @@ class AsyncSessionManager(_Shared):
         wait_timeout_ms: int | None = None,
     ) -> AsyncIterator[Event]:
         """As `SessionManager.stream_session_events`; iterate it with `async for`."""
-        timeout = _seconds(wait_timeout_ms)
-        subscription = self.subscribe(
-            session_id, run_id=run_id, type=type, since=since, after=after, timeout=timeout
-        )
-        count = 0
+        scope = self._scope(check_id(session_id, "session_id"), run_id, type, since, before)
+        left = _limit(limit)
+        subscription = AsyncSubscription(self._services, scope, _cursor(after), _seconds(wait_timeout_ms))
         async with subscription:
-            if limit == 0:
+            if left == 0:
                 return
             async for event in subscription:
-                if before is not None and (event.sequence_number or 0) >= before:
-                    return
                 yield event
-                count += 1
-                if limit is not None and count >= limit:
-                    return
+                if left is not None:
+                    left -= 1
+                    if not left:
+                        return
 
 
-def _bounded(subscription: Subscription, before: int | None, limit: int | None) -> Iterator[Event]:
+def _bounded(subscription: Subscription, limit: int | None) -> Iterator[Event]:
     with subscription:
-        if limit == 0:
-            return
-        for count, event in enumerate(subscription, start=1):
-            if before is not None and (event.sequence_number or 0) >= before:
-                return
-            yield event
-            if limit is not None and count >= limit:
-                return
+        yield from islice(subscription, limit)
+
+
+def _limit(limit: int | None) -> int | None:
+    return None if limit is None else check_integer(limit, "limit", least=0)
 
 
 def _seconds(milliseconds: int | None) -> float | None:
@@ -389,65 +343,3 @@ def _seconds(milliseconds: int | None) -> float | None:
     if isinstance(milliseconds, bool) or not isinstance(milliseconds, int | float) or milliseconds < 0:
         raise invalid("wait_timeout_ms", "must be milliseconds of at least 0, or None", milliseconds)
     return milliseconds / 1000.0
-
-
-def _once_session(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Split the options of `run_once` into those of the session, of the run, and of its execution."""
-    of_session = {key: options.pop(key) for key in ("context", "tags") if key in options}
-    metadata = options.pop("metadata", None)
-    of_execution = {"deadline": options.pop("deadline", None)}
-    provider = options.pop("provider", None)
-    agent_id = options.pop("agent_id", None)
-    of_session |= {"metadata": metadata, "provider": provider, "agent_id": agent_id}
-    return of_session, {"metadata": metadata, "provider": provider, **options}, of_execution
-
-
-def _run_once_with_callback(
-    manager: SessionManager,
-    input: Any,  # noqa: A002 - as above
-    callback: EventCallback,
-    options: dict[str, Any],
-) -> RunResult:
-    """`run_once` in its single steps, since the callback must be there before the run starts."""
-    of_session, of_run, of_execution = _once_session(dict(options))
-    of_session["provider"] = manager._operations._provider(of_session["provider"], required=True)
-    of_session["agent_id"] = of_session["agent_id"] or of_session["provider"]
-    session = manager.start_session(**of_session)
-    try:
-        manager.activate_session(session.id)
-        run = manager.start_run(session.id, input, **of_run)
-        result = manager.execute_run(run.id, event_callback=callback, **of_execution)
-    except AsmError as error:
-        _end = manager.cancel_session if error.code is ErrorCode.CANCELLED else None
-        if _end is not None:
-            manager.cancel_session(session.id, reason="run_cancelled")
-        else:
-            manager.fail_session(session.id, error)
-        raise
-    manager.complete_session(session.id)
-    return result
-
-
-async def _run_once_with_async_callback(
-    manager: AsyncSessionManager,
-    input: Any,  # noqa: A002 - as above
-    callback: EventCallback,
-    options: dict[str, Any],
-) -> RunResult:
-    """As `_run_once_with_callback`, awaited."""
-    of_session, of_run, of_execution = _once_session(dict(options))
-    of_session["provider"] = manager._operations._provider(of_session["provider"], required=True)
-    of_session["agent_id"] = of_session["agent_id"] or of_session["provider"]
-    session = await manager.start_session(**of_session)
-    try:
-        await manager.activate_session(session.id)
-        run = await manager.start_run(session.id, input, **of_run)
-        result = await manager.execute_run(run.id, event_callback=callback, **of_execution)
-    except AsmError as error:
-        if error.code is ErrorCode.CANCELLED:
-            await manager.cancel_session(session.id, reason="run_cancelled")
-        else:
-            await manager.fail_session(session.id, error)
-        raise
-    await manager.complete_session(session.id)
-    return result

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from asm_actors.runs.messages import CancelRun
 
 if TYPE_CHECKING:
+    from asm_actors.capabilities.resolver import CapabilityResolver
     from asm_actors.errors import AsmError
     from asm_actors.runs.run import Run
     from asm_actors.sessions.session import Session
@@ -28,6 +29,7 @@ __all__ = [
     "GetSession",
     "GetStatus",
     "PauseSession",
+    "Recover",
     "ResumeSession",
     "RunLoaded",
     "RunOnce",
@@ -94,6 +96,8 @@ class CreateRun(NamedTuple):
 
     run: Run
     """Its record, pending."""
+    wanted: CapabilityResolver | None = None
+    """Capabilities which its provider must have, or may lack; None: none are asked for."""
 
 
 class ExecuteRun(NamedTuple):
@@ -114,6 +118,8 @@ class SubmitRun(NamedTuple):
     """Its record, pending."""
     deadline_s: float | None = None
     """Seconds it may take in all, from now."""
+    wanted: CapabilityResolver | None = None
+    """As for `CreateRun`."""
 
 
 class AwaitRun(NamedTuple):
@@ -135,6 +141,15 @@ class RunOnce(NamedTuple):
     """The run's record, pending."""
     deadline_s: float | None = None
     """Seconds the run may take in all, from now."""
+
+
+class Recover(NamedTuple):
+    """To the supervisor of the sessions: start the actors of these; the journal holds open runs of them."""
+
+    session_ids: tuple[str, ...]
+    """Which ones."""
+    cause: AsmError | None = None
+    """What ended their last lives, if it was in this process."""
 
 
 class SlotGranted(NamedTuple):
@@ -171,3 +186,5 @@ class SessionLoaded(NamedTuple):
     """The record."""
     runs: tuple[Run, ...]
     """Its runs that are not over, oldest first."""
+    cause: AsmError | None = None
+    """What ended the session's last life, if it was in this process."""

@@ -10,6 +10,7 @@ from attrs import define
 from asm_actors.errors import AsmError
 from asm_actors.events import EventType
 from asm_actors.journal.append import EMPTY, Draft
+from asm_actors.runs.request import correlation_of
 from asm_actors.runs.run import Run
 from asm_actors.sessions.session import Session, SessionStatus
 
@@ -35,16 +36,22 @@ class RunEntry:
     cancels: list[Any] | None = None
     """Askers who get the final record."""
     has_deadline: bool = False
+    is_recorded: bool = True
+    """Whether `run` is in the journal as it is here."""
 
     def wait(self, reply: Any) -> None:
         """Have the result told to one more asker."""
         if reply is not None:
-            self.waiters = [*(self.waiters or ()), reply]
+            if self.waiters is None:
+                self.waiters = []
+            self.waiters.append(reply)
 
     def wait_for_end(self, reply: Any) -> None:
         """Have the final record told to one more asker."""
         if reply is not None:
-            self.cancels = [*(self.cancels or ()), reply]
+            if self.cancels is None:
+                self.cancels = []
+            self.cancels.append(reply)
 
 
 @define
@@ -83,5 +90,5 @@ class RunCrashed:
 
 def run_draft(session: Session, run: Run, kind: EventType, now: int, data: dict[str, Any]) -> Draft:
     """An event that the session writes for one of its runs."""
-    correlation = run.metadata.get("correlation_id") or session.metadata.get("correlation_id")
-    return Draft(kind, now, run.id, data, EMPTY, run.provider or session.provider, correlation)
+    provider = run.provider or session.provider
+    return Draft(kind, now, run.id, data, EMPTY, provider, correlation_of(session, run))

@@ -37,13 +37,21 @@ class RunQueue:
         """
         if self._ids is not None and run_id in self._ids:
             raise AsmError(ErrorCode.ALREADY_EXISTS, f"run {run_id} waits already")
+        self.check_room()
+        self.enqueue_anyway(run_id)
+
+    def check_room(self) -> None:
+        """Refuse if one more run could not wait.
+
+        Raises:
+            ConcurrencyError: ``max_runs_exceeded``.
+        """
         if self.is_full:
             raise AsmError(
                 ErrorCode.MAX_RUNS_EXCEEDED,
                 f"{len(self)} runs of this session wait already, and limits.max_queued_runs allows {self.limit}; "
                 "wait for one to end, or raise max_queued_runs",
             )
-        self.enqueue_anyway(run_id)
 
     def enqueue_anyway(self, run_id: str) -> None:
         """Add a run at the end, whatever the limit says: it was accepted before (recovery)."""

@@ -6,6 +6,8 @@ from typing import Any
 
 from asm_actors.events import EventType
 from asm_actors.journal.append import EMPTY, Draft
+from asm_actors.runs.request import correlation_of
+from asm_actors.serialization import check_text
 from asm_actors.sessions.session import Session
 
 __all__ = ["creation_data", "reason_data", "session_draft"]
@@ -13,7 +15,7 @@ __all__ = ["creation_data", "reason_data", "session_draft"]
 
 def session_draft(session: Session, kind: EventType, now: int, data: dict[str, Any] = EMPTY) -> Draft:
     """An event of the session itself."""
-    return Draft(kind, now, None, data, EMPTY, session.provider, session.metadata.get("correlation_id"))
+    return Draft(kind, now, None, data, EMPTY, session.provider, correlation_of(session))
 
 
 def creation_data(session: Session) -> dict[str, Any]:
@@ -26,6 +28,10 @@ def creation_data(session: Session) -> dict[str, Any]:
     return data
 
 
-def reason_data(reason: str | None) -> dict[str, Any]:
-    """Payload that tells why, if anybody said."""
-    return {} if reason is None else {"reason": reason}
+def reason_data(reason: Any) -> dict[str, Any]:
+    """Payload that tells why, if anybody said.
+
+    Raises:
+        ValidationError: The reason is no text.
+    """
+    return {} if reason is None else {"reason": check_text(reason, "reason")}

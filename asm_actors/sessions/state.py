@@ -1,7 +1,7 @@
 """The state of a session's core, and the checks that both halves of it share.
 
-The core is the function `sessions.core.step`; its halves are `lifecycle.py` (the session's own status) and
-`admission.py` (its runs). Rules:
+The core is the function `sessions.core.step`; its parts are `lifecycle.py` (the session's own status),
+`admission.py` (its runs until they start), `run_ends.py` (until they are over) and `recovery.py`. Rules:
 
 1. Every change of the session's status, of its queue, and of who waits for which run happens in these files; the
    status goes through `SESSION_TRANSITIONS`. They know no clock, no ids, no actors: they get `now`, return effects.
@@ -20,14 +20,14 @@ from typing import Any
 
 from attrs import define, field
 
-from asm_actors.effects import Effect, Refuse, ReleaseSlot, StartRun
+from asm_actors.effects import Effect, ReleaseSlot, StartRun
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.runs.run import Run
 from asm_actors.sessions.open_runs import Closing, Phase, RunEntry
 from asm_actors.sessions.queue import RunQueue
 from asm_actors.sessions.session import Session, SessionStatus
 
-__all__ = ["MAX_OPEN_RUNS", "SESSIONS_POOL", "SessionState", "abandon", "refusal"]
+__all__ = ["MAX_OPEN_RUNS", "SESSIONS_POOL", "SessionState", "check_unborn", "refusal"]
 
 SESSIONS_POOL = "sessions"
 MAX_OPEN_RUNS = 10_000
@@ -39,6 +39,7 @@ class SessionState:
     """All that a live session knows; see the module."""
 
     session: Session
+    """Its record; one without an id until the first message, or the journal, says what it is."""
     max_concurrent: int
     queue: RunQueue
     open: dict[str, RunEntry] = field(factory=dict)
@@ -51,11 +52,8 @@ class SessionState:
     completes_after: str | None = None
     """The run whose end completes the session (`RunOnce`)."""
     holds_slot: bool = False
-
-    @property
-    def is_quiet(self) -> bool:
-        """Whether nothing is under way."""
-        return not self.open and self.activating is None and self.closing is None and self.once is None
+    head: int = 0
+    """Sequence number of its last event; counted by the shell, which writes."""
 
     @property
     def may_start(self) -> bool:
@@ -107,14 +105,15 @@ def refusal(state: SessionState, what: str) -> AsmError:
     )
 
 
-def abandon(state: SessionState, error: AsmError) -> list[Refuse]:
-    """Answer everybody who waits: the actor goes down, and the journal knows how things stand."""
-    askers: list[Any] = list(state.activating or ())
-    if state.once is not None:
-        askers.append(state.once[2])
-    if state.closing is not None:
-        askers += state.closing.askers
-    for entry in state.open.values():
-        askers += entry.waiters or ()
-        askers += entry.cancels or ()
-    return [Refuse(asker, error) for asker in askers if asker is not None]
+def check_unborn(state: SessionState) -> None:
+    """Refuse to make a session that is there.
+
+    Raises:
+        ResourceError: ``already_exists``.
+    """
+    if state.session.id:
+        raise AsmError(
+            ErrorCode.ALREADY_EXISTS,
+            f"there is a session {state.session.id} already; choose another id",
+            context={"session_id": state.session.id},
+        )

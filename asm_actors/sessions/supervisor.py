@@ -1,70 +1,53 @@
-"""The supervisor of all sessions, and the door through which messages find a session that does not run now."""
+"""The supervisor of all sessions, and the door through which messages find a session that does not run now.
+
+1. A session has one life at a time. What comes while its last life is ending waits for the end.
+2. Whatever must be read before a message can be handed on is read by a task of this actor: neither its own thread nor
+   a caller's waits for the store.
+3. Ids and keys that callers choose are claimed for as long as it takes to find out whether they are taken and to make
+   them durable; whoever claims the same meanwhile waits, and then finds what was made.
+"""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Any
 
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.runs.messages import CancelRun
+from asm_actors.runs.run import RunStatus
 from asm_actors.services import Services, session_name
+from asm_actors.sessions import door
 from asm_actors.sessions.actor import Birth, SessionActor
-from supervisors import ChildSpec, DynamicSupervisor, Restart, SupervisorFlags
+from asm_actors.sessions.delivery import check_room
+from asm_actors.sessions.messages import Recover
+from asm_actors.sessions.open_runs import Phase
+from asm_actors.sessions.requests import Claim, Deliver, DeliverToRun, Drain, DrainReport
+from asm_actors.sessions.session import SessionStatus
+from supervisors import ChildSpec, Down, DynamicSupervisor, Restart, SupervisorFlags
 from supervisors.control import ChildError
 from supervisors.future import Future
 
-__all__ = ["Deliver", "Drain", "DrainReport", "Recover", "SessionsSupervisor"]
+__all__ = ["SessionsSupervisor"]
+
+logger = logging.getLogger("asm_actors.sessions")
 
 # A session crashes only by a defect or a journal that refuses: a hundred in ten seconds, over all sessions, is no
 # longer bad luck of single ones. Then the tree above decides, and everything starts again from the journal.
 FLAGS = SupervisorFlags(intensity=100, period=10.0)
-
-
-class Deliver(NamedTuple):
-    """Hand a message to a session, starting its actor if need be. The answer goes to `reply`."""
-
-    session_id: str
-    """Which session."""
-    message: Any
-    """The message."""
-    reply: Any
-    """Future of the asker, or None."""
-    is_new: bool = False
-    """Whether the session is made by this message."""
-
-
-class Recover(NamedTuple):
-    """Start the actors of these sessions: the journal holds open runs of them."""
-
-    session_ids: tuple[str, ...]
-    """Which ones."""
-
-
-class Drain(NamedTuple):
-    """Admit nothing new; answer (`DrainReport`) when nothing is open, or when the time is over."""
-
-    timeout: float | None
-    """Seconds; None waits for ever."""
-
-
-class DrainReport(NamedTuple):
-    """How a drain went."""
-
-    orphans: tuple[str, ...]
-    """Ids of runs that were not over when the time was."""
-    waited_s: float
-    """Seconds it took."""
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing was left."""
-        return not self.orphans
+RECOVER_AT_ONCE = 200
+"""Sessions that are revived before other actors have their turn."""
+DRAIN_LOOK_S = 0.02
 
 
 class _Look:
     """To itself: see whether the drain is done."""
 
 
-DRAIN_LOOK_S = 0.02
-_NEW_WORK = frozenset({"CreateSession", "RunOnce", "CreateRun", "SubmitRun", "ActivateSession"})
+class _RecoverMore:
+    """To itself: go on reviving sessions."""
 
 
 class SessionsSupervisor(DynamicSupervisor):
@@ -78,90 +61,232 @@ class SessionsSupervisor(DynamicSupervisor):
         template = ChildSpec("session", SessionActor, (services,), restart=Restart.TRANSIENT, shutdown=5.0)
         super().__init__(template, flags=FLAGS, name_of=lambda session_id, _birth: session_name(session_id))
         self._services = services
-        self.is_draining = False
-        self._drains: list[tuple[Future[DrainReport] | None, float, float | None]] = []
+        # What waits for the end of a session's last life, by its ref.
+        self._held: dict[Any, list[tuple[Deliver | Recover, Any]]] = {}
+        self._claims: dict[Hashable, list[tuple[Claim, Any]]] = {}
+        self._drains: list[tuple[Any, float, float | None]] = []
+        self._cancelled: set[str] | None = None
+        self._to_recover: deque[tuple[str, AsmError | None]] = deque()
+        self._is_reading_open_runs = True
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            Deliver: lambda message: self._deliver(message, self.reply_later()),
+            DeliverToRun: self._deliver_to_run,
+            Claim: lambda message: self._claim(message, self.reply_later()),
+            Recover: self._recover,
+            Down: self._life_is_over,
+            Drain: self._begin_drain,
+            _Look: self._look,
+            _RecoverMore: self._recover_some,
+        }
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether new work is refused."""
+        return self._services.directory.is_draining
 
     def on_start(self) -> None:
         super().on_start()
-        self.spawn(self._recover(), name="recover")
-
-    async def _recover(self) -> None:
-        """Revive the sessions that have open runs, oldest first."""
-
-        def read() -> tuple[str, ...]:
-            return tuple(dict.fromkeys(run.session_id for run in self._services.store.open_runs()))
-
-        self.actor_ref.post(Recover(await self.blocking(read)))
+        self.spawn(self._read_open_runs(), name="recover")
 
     def on_receive(self, message: Any) -> Any:
-        kind = type(message)
-        if kind is Deliver:
-            self._deliver(message)
-        elif kind is Recover:
-            for session_id in message.session_ids:
-                self._find_or_start(session_id, is_new=False)
-        elif kind is Drain:
-            self._begin_drain(message)
-        elif kind is _Look:
-            self._look()
-        else:
-            return super().on_receive(message)
-        return None
+        handler = self._handlers.get(type(message))
+        return super().on_receive(message) if handler is None else handler(message)
 
-    def _deliver(self, message: Deliver) -> None:
-        reply = message.reply
+    # --- Recovery ----------------------------------------------------------------------------------------------
+
+    async def _read_open_runs(self) -> None:
+        """Revive the sessions that have runs to execute, oldest first."""
+        store = self._services.store
+
+        def read() -> tuple[str, ...]:
+            runs = store.open_runs()
+            return tuple(
+                dict.fromkeys(
+                    run.session_id
+                    for run in runs
+                    if run.status is not RunStatus.PENDING or run.options.get("submitted")
+                )
+            )
+
+        found = await self.blocking(read)
+        self._is_reading_open_runs = False
+        self.actor_ref.post(Recover(found))
+
+    def _recover(self, message: Recover) -> None:
+        is_idle = not self._to_recover
+        self._to_recover.extend((session_id, message.cause) for session_id in message.session_ids)
+        if is_idle:
+            self._recover_some(_RecoverMore())
+
+    def _recover_some(self, message: _RecoverMore) -> None:
+        for _ in range(min(RECOVER_AT_ONCE, len(self._to_recover))):
+            session_id, cause = self._to_recover.popleft()
+            if self._services.whereis(session_name(session_id)) is not None:
+                continue
+            try:
+                if not self._hold(session_id, Recover((session_id,), cause), None):
+                    self._start_on_request((session_id, Birth(is_first=False, cause=cause)), {})
+            except ChildError:
+                return  # this supervisor is ending; the next start finds them again
+        if self._to_recover:
+            self.actor_ref.post(message)
+
+    # --- Deliveries --------------------------------------------------------------------------------------------
+
+    def _deliver(self, message: Deliver, reply: Any) -> None:
         try:
-            if self.is_draining and type(message.message).__name__ in _NEW_WORK:
-                raise draining()
-            ref = self._find_or_start(message.session_id, is_new=message.is_new)
+            ref = self._find_or_start(message, reply)
+            if ref is None:
+                return
+            check_room(ref)
         except AsmError as error:
-            if reply is not None:
-                reply.set_error(error)
-            return
+            _refuse(reply, error, message)
         except ChildError as error:
             # This supervisor is ending, and with it the system.
-            if reply is not None:
-                reply.set_error(AsmError.wrap(ErrorCode.INVALID_OPERATION, error, "the system is stopping"))
-            return
-        if reply is None:
-            ref.post(message.message)
+            _refuse(
+                reply, AsmError.wrap(ErrorCode.INVALID_OPERATION, error, "the system is stopping"), message
+            )
         else:
-            ref.ask_into(message.message, reply)
+            if reply is None:
+                ref.post(message.message)
+            elif not reply.is_done:
+                ref.ask_into(message.message, reply)
 
-    def _find_or_start(self, session_id: str, *, is_new: bool) -> Any:
+    def _find_or_start(self, message: Deliver, reply: Any) -> Any:
+        """Return the session's ref; None if the message is held until it can have one."""
+        session_id, is_new = message.session_id, message.is_new
         ref = self._services.whereis(session_name(session_id))
-        if ref is not None and ref.is_alive():
-            if is_new:
-                raise AsmError(ErrorCode.ALREADY_EXISTS, f"there is a session {session_id} already; choose another id")
+        if is_new:
+            door.check_takes_work(self._services.directory)
+            if ref is not None or self.dispatcher.names.holder(session_name(session_id)) is not None:
+                raise AsmError(
+                    ErrorCode.ALREADY_EXISTS, f"there is a session {session_id} already; choose another id"
+                )
+        elif ref is not None:
             return ref
-        if ref is not None:
-            # Its life is just ending; the name is free for the next one.
-            self.dispatcher.names.forget(ref)
+        elif self._hold(session_id, message, reply):
+            return None
         return self._start_on_request((session_id, Birth(is_first=is_new)), {})
+
+    def _hold(self, session_id: str, message: Deliver | Recover, reply: Any) -> bool:
+        """Keep a message until the session's last life is over, if it is just ending."""
+        ending = self.dispatcher.names.holder(session_name(session_id))
+        if ending is None:
+            return False
+        held = self._held.get(ending)
+        if held is None:
+            held = self._held[ending] = []
+            self.monitor(ending)
+        held.append((message, reply))
+        return True
+
+    def _life_is_over(self, message: Down) -> None:
+        # A life that crashed has its successor by now: its exit was reported to this actor first.
+        for held, reply in self._held.pop(message.ref, ()):
+            if isinstance(held, Recover):
+                self._recover(held)
+            else:
+                self._deliver(held, reply)
+
+    def _deliver_to_run(self, message: DeliverToRun) -> None:
+        reply = self.reply_later()
+        session_id = self._services.directory.runs.get(message.run_id)
+        if session_id is not None:
+            self._deliver(Deliver(session_id, message.message), reply)
+        else:
+            self.spawn(self._find_session(message, reply), name=f"find-{message.run_id}")
+
+    async def _find_session(self, message: DeliverToRun, reply: Any) -> None:
+        try:
+            run = await self.blocking(self._services.store.run, message.run_id)
+        except AsmError as error:
+            _refuse(reply, error, message)
+        else:
+            self._deliver(Deliver(run.session_id, message.message), reply)
+
+    # --- Claims ------------------------------------------------------------------------------------------------
+
+    def _claim(self, claim: Claim, reply: Any) -> None:
+        for key in claim.keys:
+            if key in self._claims:
+                self._claims[key].append((claim, reply))
+                return
+        for key in claim.keys:
+            self._claims[key] = []
+        self.spawn(self._carry_out(claim, reply), name="claim")
+
+    async def _carry_out(self, claim: Claim, reply: Any) -> None:
+        try:
+            known = await self.blocking(claim.find, self._services.store)
+        except AsmError as error:
+            _refuse(reply, error, claim.deliver)
+        else:
+            if known is None:
+                self._deliver(claim.deliver, reply)
+                await _answered(reply)
+            elif not reply.is_done:
+                reply.set(known)
+        for key in claim.keys:
+            for waiting, asker in self._claims.pop(key):
+                self._claim(waiting, asker)
 
     # --- Drain -------------------------------------------------------------------------------------------------
 
     def _begin_drain(self, message: Drain) -> None:
-        self.is_draining = True
+        self._services.directory.is_draining = True
+        if message.cancel and self._cancelled is None:
+            self._cancelled = set()
         self._drains.append((self.reply_later(), self.now(), message.timeout))
-        self._look()
+        self._look(_Look())
 
-    def _look(self) -> None:
-        open_runs, now = self._services.directory.runs, self.now()
-        waiting = []
-        for reply, began, timeout in self._drains:
+    def _look(self, message: _Look) -> None:
+        busy, unfinished = self._open_work()
+        if self._cancelled is not None:
+            self._cancel(self._cancelled, unfinished)
+        now, drains = self.now(), self._drains
+        self._drains = []
+        for reply, began, timeout in drains:
             waited = now - began
-            if open_runs and (timeout is None or waited < timeout):
-                waiting.append((reply, began, timeout))
-            elif reply is not None:
-                reply.set(DrainReport(tuple(open_runs), waited))
-        self._drains = waiting
-        if waiting:
+            if busy and (timeout is None or waited < timeout):
+                self._drains.append((reply, began, timeout))
+            elif reply is not None and not reply.is_done:
+                reply.set(DrainReport(tuple(unfinished), waited))
+        if self._drains:
             self.send_after(DRAIN_LOOK_S, _Look())
 
+    def _open_work(self) -> tuple[bool, list[str]]:
+        """Whether anything is under way that can end by itself, and which runs were to be executed and are open."""
+        busy = self._is_reading_open_runs or bool(self._to_recover) or bool(self._held)
+        unfinished: list[str] = []
+        for run_id, session_id in self._services.directory.runs.items():
+            ref = self._services.whereis(session_name(session_id))
+            state = None if ref is None else ref.life.actor.state
+            entry = None if state is None else state.open.get(run_id)
+            if entry is not None and entry.phase is Phase.CREATED:
+                continue  # nobody has asked for its execution
+            unfinished.append(run_id)
+            is_held = entry is not None and entry.phase is Phase.QUEUED
+            if not is_held or state is None or state.session.status is not SessionStatus.PAUSED:
+                busy = True
+        return busy, unfinished
 
-def draining() -> AsmError:
-    """The error for new work while the system drains."""
-    return AsmError(
-        ErrorCode.INVALID_OPERATION, "the system is draining and takes no new work; send it to another process"
-    )
+    def _cancel(self, cancelled: set[str], run_ids: list[str]) -> None:
+        for run_id in run_ids:
+            if run_id not in cancelled:
+                cancelled.add(run_id)
+                session_id = self._services.directory.runs[run_id]
+                self._deliver(Deliver(session_id, CancelRun("system_stopped", run_id)), None)
+
+
+async def _answered(reply: Future[Any]) -> None:
+    """Wait until a future has its answer, whatever it is."""
+    done = asyncio.Event()
+    reply.add_done_callback(lambda _: done.set())
+    await done.wait()
+
+
+def _refuse(reply: Any, error: AsmError, message: Any) -> None:
+    if reply is None:
+        logger.warning("%s could not be delivered: %s", type(message).__name__, error)
+    elif not reply.is_done:
+        reply.set_error(error)

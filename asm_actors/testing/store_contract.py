@@ -138,11 +138,12 @@ class StoreContract(StoreQueryContract):
 
     def test_a_repeated_append_without_expectation_is_stored_once(self, store: Store) -> None:
         """Its events are known by their ids, and the answer tells where they are."""
-        first = more("a", 3, None)
+        drafts = chunks(3)
+        first = Append("a", drafts, block())
         put(store, new_session("a", 2), first)
         assert put(store, first) == [(3, 3, 0)]
         assert put(store, first, first) == [(3, 3, 0)] * 2
-        longer = first._replace(drafts=[*first.drafts, *chunks(1, start=9)])
+        longer = first._replace(drafts=[*drafts, *chunks(1, start=9)])
         assert put(store, longer) == [(6, 6, 1)]
         assert put(store, longer) == [(3, 3, 0)]
         assert [event.id for event in store.read_session("a")][2:] == [

@@ -17,8 +17,6 @@ __all__ = ["at_once", "one_by_one"]
 
 #: Sessions that are started at once while the bench gets ready.
 _GROUP: Final = 500
-#: Seconds between two looks at whether all runs stream.
-_LOOK_S: Final = 0.02
 
 
 def one_by_one(options: Options) -> Result:
@@ -37,8 +35,7 @@ async def _measure(options: Options, cancels: int, *, at_once: bool) -> Result:
     with scratch(options) as directory:
         async with async_system(directory, options, provider) as system:
             runs = await _start(system, count)
-            while provider.streaming < count:
-                await asyncio.sleep(_LOOK_S)
+            await asyncio.to_thread(provider.wait_for, count)
             chosen = runs[:: max(1, count // cancels)][:cancels]
             before = system.store.last_position()
             async with watch_dispatcher(system) as lags_s:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any, Final
 
 import asm_actors as asm
 from asm_actors.providers.items import Item, MessageDone, TextDelta, TurnDone, TurnStarted, Usage
@@ -29,7 +31,12 @@ __all__ = [
 UNLIMITED = asm.Limits(max_parallel_sessions=None, max_parallel_runs=None)
 
 #: The arguments of `run_once` that make the session of the workload.
-ONCE = {"input": {"prompt": PROMPT}, "agent_id": AGENT_ID, "context": CONTEXT, "tags": TAGS}
+ONCE: Final[dict[str, Any]] = {
+    "input": {"prompt": PROMPT},
+    "agent_id": AGENT_ID,
+    "context": CONTEXT,
+    "tags": TAGS,
+}
 
 
 class WorkloadProvider(asm.BaseProvider):
@@ -39,13 +46,11 @@ class WorkloadProvider(asm.BaseProvider):
         work: What each run streams.
         endless: Whether to begin again after the last piece, until the run is cancelled.
 
-    Attributes:
-        streaming: Streams that have given all their pieces once.
     """
 
     def __init__(self, work: Workload, *, endless: bool = False) -> None:
         self.name = PROVIDER
-        self.streaming = 0
+        self._wanted = threading.Semaphore(0)
         self._work = work
         self._endless = endless
         self._chunks = tuple(TextDelta(text) for text in work.texts)
@@ -63,13 +68,18 @@ class WorkloadProvider(asm.BaseProvider):
             if not burst:
                 await asyncio.sleep(pause_s)
             yield chunk
-        self.streaming += 1
+        self._wanted.release()
         while self._endless:
             for chunk in self._chunks:
                 await asyncio.sleep(pause_s)
                 yield chunk
         for item in self._ending:
             yield item
+
+    def wait_for(self, count: int) -> None:
+        """Block until so many more streams have given all their pieces once."""
+        for _ in range(count):
+            self._wanted.acquire()
 
 
 def journal_of(directory: Path, durability: Durability) -> asm.LmdbStore:
@@ -136,7 +146,7 @@ def check_journal(directory: Path, work: Workload, sessions: int) -> None:
         store.open()
         records = store.sessions()
         verify(_stored(store, records), work, sessions)
-        statuses = {str(record.status) for record in (*records, *store.runs())}
+        statuses = {str(record.status) for record in records} | {str(run.status) for run in store.runs()}
     if statuses != {"completed"}:
         raise VerificationError(f"sessions and runs are {', '.join(sorted(statuses))}")
 

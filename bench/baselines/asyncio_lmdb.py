@@ -59,6 +59,10 @@ class LmdbStore:
                     raise LookupError(f"the event under {key!r} is another one")
                 yield event.session_id, event.sequence, event.type
 
+    def entries(self) -> int:
+        """Return how many rows there are."""
+        return int(self._env.stat()["entries"])
+
     def close(self) -> None:
         """Close the environment."""
         self._env.close()

@@ -67,7 +67,9 @@ def test_drafts_become_the_same_events(some):
     segment = unpack_segment(segment_of(some), "log", 1)
     events = events_of(segment, "ses", 100, (0, len(some)), ALL)
     assert [facts(event) for event in events] == [draft[:7] for draft in some]
-    assert [event.id for event in events] == [draft.id or event_id(5 << 32, k) for k, draft in enumerate(some)]
+    assert [event.id for event in events] == [
+        draft.id or event_id(5 << 32, k) for k, draft in enumerate(some)
+    ]
     assert [event.id for event in events] == event_ids_of(segment)
     assert [event.sequence_number for event in events] == list(range(3, 3 + len(some)))
     assert [event.position for event in events] == list(range(100, 100 + len(some)))
@@ -94,7 +96,9 @@ def test_equal_columns_are_stored_once_and_absent_ones_not_at_all():
 
 @given(json_maps, json_maps)
 def test_records_become_the_same_records(first, second):
-    session = Session("s", "agent", SessionStatus.PAUSED, None, first, second, ("a", "b"), 1, 2, 3, "p", "k", 9)
+    session = Session(
+        "s", "agent", SessionStatus.PAUSED, None, first, second, ("a", "b"), 1, 2, 3, "p", "k", 9
+    )
     assert unpack_session(pack_session(session), "sessions", 1) == session
     run = Run(id="r", session_id="s", status=RunStatus.TIMEOUT, input=first, output=second, cost_usd=0.25)
     assert unpack_run(pack_run(run), "runs", 1) == run
@@ -110,11 +114,16 @@ def test_no_field_of_a_record_is_forgotten(names, kind):
 def test_a_record_of_fewer_fields_gets_the_defaults_of_the_others(monkeypatch):
     session = Session("s", "agent", idempotency_key="k", last_sequence=4)
     pack, _ = codec._record_codec(codec._SESSION_FIELDS[:-2], codec._session)
-    assert unpack_session(pack(session), "sessions", 1) == session.replace(idempotency_key=None, last_sequence=0)
+    assert unpack_session(pack(session), "sessions", 1) == session.replace(
+        idempotency_key=None, last_sequence=0
+    )
 
 
 def test_the_numbers_of_event_types_never_change():
-    assert [codec._TYPES.index(EventType(name)) for name in ("session_created", "message_streamed")] == [0, 14]
+    assert [codec._TYPES.index(EventType(name)) for name in ("session_created", "message_streamed")] == [
+        0,
+        14,
+    ]
     assert codec._TYPES[27] == "tool_approval_denied"
 
 

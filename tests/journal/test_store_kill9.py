@@ -64,7 +64,9 @@ def test_a_killed_writer_loses_nothing_that_was_acknowledged(tmp_path, durabilit
             # By now it is somewhere in one of the next commits.
             writer.send_signal(signal.SIGKILL)
             lines = writer.stdout.read().splitlines()
-            acknowledged = max([acknowledged, *(int(line.split()[1]) for line in lines if line[-1:].isdigit())])
+            acknowledged = max(
+                [acknowledged, *(int(line.split()[1]) for line in lines if line[-1:].isdigit())]
+            )
         check(tmp_path / "journal", acknowledged, durability)
 
 
@@ -79,7 +81,9 @@ def check(path, acknowledged, durability):
         for session in store.sessions():
             texts = [event.data["content"] for event in store.read_session(session.id)]
             assert texts == [f"chunk {k}" for k in range(session.last_sequence)]
-        assert [run.id for run in store.open_runs()] == [run.id for run in store.runs() if not run.is_terminal]
+        assert [run.id for run in store.open_runs()] == [
+            run.id for run in store.runs() if not run.is_terminal
+        ]
     finally:
         # Leave what was not settled to the next life.
         store._let_go()

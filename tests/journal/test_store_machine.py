@@ -26,7 +26,12 @@ TAGS = ("red", "green")
 names = st.sampled_from(SESSIONS)
 statuses = st.sampled_from(list(SessionStatus))
 records = st.builds(
-    lambda status, agent, tags, deleted: {"status": status, "agent_id": agent, "tags": tags, "deleted_us": deleted},
+    lambda status, agent, tags, deleted: {
+        "status": status,
+        "agent_id": agent,
+        "tags": tags,
+        "deleted_us": deleted,
+    },
     statuses,
     st.sampled_from(["x", "y"]),
     st.sets(st.sampled_from(TAGS)).map(lambda tags: tuple(sorted(tags))),
@@ -95,7 +100,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.last = None
 
     def make(self):
-        return LmdbStore(self.directory.name, durability="none", map_size=1 << 17, settle_after=self.settle_after)
+        return LmdbStore(
+            self.directory.name, durability="none", map_size=1 << 17, settle_after=self.settle_after
+        )
 
     def teardown(self):
         assert self.store.verify().problems == ()
@@ -166,7 +173,9 @@ class StoreMachine(RuleBasedStateMachine):
             expected = list(enumerate(self.model.of(name), 1))[after:]
             assert [(e.sequence_number, _facts(e)) for e in found] == expected[:limit]
             found = self.store.read_session(name, EventFilter(types=kind, after=after, limit=limit))
-            assert [e.sequence_number for e in found] == [n for n, event in expected if event[2] == kind][:limit]
+            assert [e.sequence_number for e in found] == [n for n, event in expected if event[2] == kind][
+                :limit
+            ]
         for name in (None, *self.model.sessions):
             page = self.store.read_all(after=after, limit=limit or 10**6, session_id=name, scan_limit=10**6)
             expected = [

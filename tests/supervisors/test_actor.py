@@ -176,7 +176,7 @@ def test_whoever_waits_for_a_later_answer_is_told_when_the_actor_ends(dispatcher
 
 def test_an_answer_that_was_given_is_not_kept_for_the_end(ref):
     ref.ask(lambda me: me.reply_later().set(1))
-    assert ref.life.promised == set()
+    assert not ref.life.promised
 
 
 def test_an_error_after_the_answer_was_taken_over_still_reaches_the_asker(ref):

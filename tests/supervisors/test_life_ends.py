@@ -18,7 +18,7 @@ from supervisors.simulation import SimulationDispatcher
 from supervisors.testing import settle
 
 
-class Boom(Exception):
+class Boom(Exception):  # noqa: N818 - short, since every test says it
     pass
 
 
@@ -135,7 +135,11 @@ WAYS = {
     ),
     "stop_hook_raises": ({"on_stop": raising(ERROR)}, lambda ref: ref.stop(block=False), Crashed(ERROR)),
     "stop_hook_exits_the_process": ({"on_stop": raising(EXIT)}, lambda ref: ref.shutdown(), Crashed(EXIT)),
-    "exit_request_hook_raises": ({"on_exit_request": raising(ERROR)}, lambda ref: ref.shutdown(), Crashed(ERROR)),
+    "exit_request_hook_raises": (
+        {"on_exit_request": raising(ERROR)},
+        lambda ref: ref.shutdown(),
+        Crashed(ERROR),
+    ),
     "tell_raises_system_exit": ({}, lambda ref: ref.tell(raising(EXIT)), Crashed(EXIT)),
     "ask_raises_system_exit": ({}, lambda ref: ref.ask(raising(EXIT), block=False), Crashed(EXIT)),
     "system_exit_and_its_stop_hook_raise": (
@@ -144,7 +148,11 @@ WAYS = {
         Crashed(EXIT),
     ),
     "task_crashes": ({}, lambda ref: ref.tell(lambda actor: actor.spawn(fail(ERROR))), Crashed(ERROR)),
-    "task_raises_system_exit": ({}, lambda ref: ref.tell(lambda actor: actor.spawn(fail(EXIT))), Crashed(EXIT)),
+    "task_raises_system_exit": (
+        {},
+        lambda ref: ref.tell(lambda actor: actor.spawn(fail(EXIT))),
+        Crashed(EXIT),
+    ),
     "two_tasks_crash": (
         {},
         lambda ref: ref.tell(lambda actor: (actor.spawn(fail(ERROR)), actor.spawn(fail(Boom("late"))))),
@@ -540,7 +548,9 @@ def test_the_crash_of_a_killed_actors_task_is_logged_and_changes_nothing(home, c
     assert caplog.text.count("failed while it was being stopped") == 1
 
 
-@pytest.mark.parametrize("way", ["exit", "stopped", "shutdown", "kill", "with_tasks_and_timers", "with_children"])
+@pytest.mark.parametrize(
+    "way", ["exit", "stopped", "shutdown", "kill", "with_tasks_and_timers", "with_children"]
+)
 def test_a_dead_actor_and_its_life_go_without_the_collector(simulation, way):
     hooks, act, _ = WAYS[way]
     dispatcher = simulation()

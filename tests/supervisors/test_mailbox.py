@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pykka
@@ -171,10 +172,8 @@ def test_every_ask_is_answered_whatever_races_with_it(round_):
     for thread in threads:
         thread.join(5)
     for future in futures:
-        try:
+        with contextlib.suppress(pykka.ActorDeadError, Overloaded):
             future.get(timeout=5)
-        except (pykka.ActorDeadError, Overloaded):
-            pass
     assert len(futures) == 150
     assert dispatcher.close()
 

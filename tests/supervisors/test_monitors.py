@@ -147,4 +147,6 @@ def test_downs_are_exactly_once_under_a_race_of_kills(dispatcher, settle):
     for thread in threads:
         thread.join()
     settle(dispatcher)
-    assert sorted(down.ref.actor_urn for down in downs(watcher)) == sorted(target.actor_urn for target in targets)
+    assert sorted(down.ref.actor_urn for down in downs(watcher)) == sorted(
+        target.actor_urn for target in targets
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 
 import pykka
@@ -174,7 +175,9 @@ def test_crashes_can_be_injected_at_any_step(simulation):
             refs[0].tell(lambda _: None)
         dispatcher.run_until_idle()
         ends.add((at, refs[0].is_alive()))
-    assert {at for at, is_alive in ends if not is_alive} == set(range(1, 9))  # the start is done with the first message
+    assert {at for at, is_alive in ends if not is_alive} == set(
+        range(1, 9)
+    )  # the start is done with the first message
 
 
 def test_an_endless_conversation_is_an_error(simulation):
@@ -282,7 +285,11 @@ def test_calls_of_one_blocking_thread_keep_their_order_under_every_seed(simulati
 
         async def work(me, log, dispatcher=dispatcher, order=order):
             await asyncio.gather(
-                *(dispatcher.run_blocking(order.append, (name, n), thread=name) for n in range(5) for name in "ab")
+                *(
+                    dispatcher.run_blocking(order.append, (name, n), thread=name)
+                    for n in range(5)
+                    for name in "ab"
+                )
             )
 
         run_task(dispatcher, work)
@@ -386,10 +393,8 @@ def test_a_task_that_refuses_to_be_cancelled_is_told_of_at_the_end(caplog):
 
     async def refuses():
         while True:
-            try:
+            with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(60)
-            except asyncio.CancelledError:
-                pass
 
     dispatcher.start(Doing).tell(lambda me: me.spawn(refuses(), name="mule"))
     dispatcher.run_until_idle()

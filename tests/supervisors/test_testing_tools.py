@@ -164,7 +164,9 @@ def test_a_gate_parks_tasks_until_it_is_opened(host):
 
 def test_a_gate_parks_threads(dispatcher):
     gate = Gate()
-    future = dispatcher.start(Doing).ask(lambda me: me.blocking(gate.wait_blocking) and "went on", block=False)
+    future = dispatcher.start(Doing).ask(
+        lambda me: me.blocking(gate.wait_blocking) and "went on", block=False
+    )
     gate.await_arrival(timeout=5)
     assert future.get(timeout=5) == "went on"
     gate.open()

@@ -79,7 +79,11 @@ WAYS = {
     "kill": ({}, lambda ref: ref.kill(), ABANDONED),
     "kill_twice": ({}, lambda ref: (ref.kill(), ref.kill()), ABANDONED),
     "tell_raises": ({}, lambda ref: ref.tell(raising(ERROR)), Crashed(ERROR)),
-    "tell_and_hook_raise": ({"on_failure": raising(EXIT)}, lambda ref: ref.tell(raising(ERROR)), Crashed(ERROR)),
+    "tell_and_hook_raise": (
+        {"on_failure": raising(EXIT)},
+        lambda ref: ref.tell(raising(ERROR)),
+        Crashed(ERROR),
+    ),
     "tell_raises_system_exit": ({}, lambda ref: ref.tell(raising(EXIT)), Crashed(EXIT)),
     "ask_raises_system_exit": ({}, lambda ref: ref.ask(raising(EXIT), block=False), Crashed(EXIT)),
     "stop_hook_raises": ({"on_stop": raising(ERROR)}, lambda ref: ref.stop(block=False), Crashed(ERROR)),
@@ -102,7 +106,10 @@ def test_each_way_to_end_makes_exactly_one_report(parent, way):
 
 def test_it_runs_on_a_thread_of_its_own(parent):
     ref = start(parent)
-    assert ref.ask(lambda me: threading.get_ident()) not in (threading.get_ident(), parent.life.dispatcher.thread_id)
+    assert ref.ask(lambda me: threading.get_ident()) not in (
+        threading.get_ident(),
+        parent.life.dispatcher.thread_id,
+    )
     assert ref.ask(lambda me: threading.current_thread().daemon) is True
 
 

@@ -21,9 +21,12 @@ def test_the_tree_prints_what_an_operator_wants_to_know(sim):
     root = sim.supervisor("a", inner, slow, flags=SupervisorFlags(intensity=10))
     sim.end(sim.child(root, "a"), KILLED)
     sim.crash(root, "slow")
-    sim.child(sim.child(root, "inner"), "x").actor_inbox.queue.extend([1, 2])
+    queue = sim.child(sim.child(root, "inner"), "x").actor_inbox.queue
+    queue.put(1)
+    queue.put(2)
     printed = str(sim.ask(control.tree, root))
-    sim.child(sim.child(root, "inner"), "x").actor_inbox.queue.clear()
+    queue.get_nowait()
+    queue.get_nowait()
     assert printed == textwrap.dedent("""\
         Supervisor  running, one_for_one, 2 of 10 restarts in 5 s
         ├─ a (Worker)  running, 1 restart, last exit killed

@@ -1,0 +1,210 @@
+"""Part of a session's core: runs under way, cancelled, over. Pure; rules in `sessions.state`.
+
+A run ends in `end_run` and nowhere else: it leaves `open`, whoever waits gets the answer behind the durable end, the
+next one in the queue starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from asm_actors.effects import CancelTimer, Effect, LoadRun, Note, Refuse, Reply, Then, ToRun, Write
+from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.events import EventType
+from asm_actors.journal.append import EMPTY, Draft
+from asm_actors.runs.messages import CancelRun, DeadlineReached, Durable, RunAppends, RunEnded, RunWaits
+from asm_actors.runs.result import RunResult, error_of_run
+from asm_actors.runs.run import Run, RunStatus
+from asm_actors.sessions.open_runs import Closing, DurableFor, Ended, Phase, RunCrashed, RunEntry, run_draft
+from asm_actors.sessions.session import Session, SessionStatus
+from asm_actors.sessions.session_drafts import reason_data, session_draft
+from asm_actors.sessions.state import SessionState
+
+__all__ = ["HANDLERS", "cancel_entry", "cancel_run", "end_run", "outcome"]
+
+
+# --- Under way -------------------------------------------------------------------------------------------------
+
+
+def _run_appends(state: SessionState, message: RunAppends, now: int, reply: Any) -> list[Effect]:
+    entry = state.open.get(message.run_id)
+    if entry is None:
+        return []
+    runs: tuple[Run, ...] = ()
+    if message.run is not None:
+        entry.run = message.run
+        entry.is_recorded = True
+        runs = (message.run,)
+    then = (Note(DurableFor(message.run_id, message.acknowledge)),) if message.acknowledge else ()
+    return [Write(message.drafts, None, runs, then)]
+
+
+def _durable_for(state: SessionState, message: DurableFor, now: int, reply: Any) -> list[Effect]:
+    return [ToRun(message.run_id, Durable(message.count))] if message.run_id in state.open else []
+
+
+def _run_waits(state: SessionState, message: RunWaits, now: int, reply: Any) -> list[Effect]:
+    """Most runs start at once, and their start is their record; one that waits must not be forgotten in a crash."""
+    entry = state.open.get(message.run_id)
+    if entry is None or entry.is_recorded:
+        return []
+    entry.is_recorded = True
+    return [Write((), None, (entry.run,))]
+
+
+def _run_ended(state: SessionState, message: RunEnded, now: int, reply: Any) -> list[Effect]:
+    entry = state.open.get(message.run_id)
+    if entry is None:
+        return []
+    session = _remember_provider(state, message)
+    return end_run(state, entry, message.run, message.drafts, message.error, now, session)
+
+
+def _run_crashed(state: SessionState, message: RunCrashed, now: int, reply: Any) -> list[Effect]:
+    """A run whose actor died without a word fails here: no run is left open by a crash."""
+    entry = state.open.get(message.run_id)
+    if entry is None:
+        return []
+    run = entry.run.with_error(message.error, now)
+    draft = run_draft(state.session, run, EventType.RUN_FAILED, now, message.error.to_payload())
+    return end_run(state, entry, run, (draft,), message.error, now)
+
+
+# --- Cancelled, out of time --------------------------------------------------------------------------------------
+
+
+def cancel_run(state: SessionState, message: CancelRun, now: int, reply: Any) -> list[Effect]:
+    """Handle `CancelRun`."""
+    run_id = message.run_id or ""
+    reason_data(message.reason)
+    entry = state.open.get(run_id)
+    if entry is None:
+        return [LoadRun(run_id, message, reply)]
+    entry.wait_for_end(reply)
+    return cancel_entry(state, run_id, entry, message.reason, now)
+
+
+def cancel_entry(
+    state: SessionState, run_id: str, entry: RunEntry, reason: str | None, now: int
+) -> list[Effect]:
+    """Cancel an open run: at once if it waits in its session, else by its own actor."""
+    if entry.phase is Phase.STARTED:
+        return [ToRun(run_id, CancelRun(reason, run_id))]
+    return _end_waiting(state, entry, RunStatus.CANCELLED, EventType.RUN_CANCELLED, reason_data(reason), now)
+
+
+def _deadline(state: SessionState, message: DeadlineReached, now: int, reply: Any) -> list[Effect]:
+    entry = state.open.get(message.run_id)
+    if entry is None:
+        return []
+    if entry.phase is Phase.STARTED:
+        return [ToRun(message.run_id, message)]
+    return _end_waiting(state, entry, RunStatus.TIMEOUT, EventType.RUN_TIMEOUT, {"phase": "queued"}, now)
+
+
+def _end_waiting(
+    state: SessionState, entry: RunEntry, status: RunStatus, kind: EventType, data: dict[str, Any], now: int
+) -> list[Effect]:
+    code = ErrorCode.CANCELLED if status is RunStatus.CANCELLED else ErrorCode.TIMEOUT
+    what = "was cancelled" if status is RunStatus.CANCELLED else "reached its deadline"
+    error = AsmError(code, f"run {entry.run.id} {what} before it started", details=data)
+    run = entry.run.with_error(error, now, status)
+    draft = run_draft(state.session, run, kind, now, {**data, **error.to_payload()})
+    return end_run(state, entry, run, (draft,), error, now)
+
+
+# --- Over ------------------------------------------------------------------------------------------------------
+
+
+def end_run(
+    state: SessionState,
+    entry: RunEntry,
+    run: Run,
+    drafts: Sequence[Draft],
+    error: AsmError | None,
+    now: int,
+    session: Session | None = None,
+) -> list[Effect]:
+    """End an open run.
+
+    Args:
+        state: Changed in place.
+        entry: The run's place in the session.
+        run: Its final record.
+        drafts: Its last events; the last of them is the terminal one.
+        error: What those who wait for the result get raised; None if it completed.
+        now: Microseconds since the epoch.
+        session: The session's new record, if it changed.
+    """
+    del state.open[run.id]
+    effects: list[Effect] = []
+    if entry.phase is Phase.STARTED:
+        state.n_started -= 1
+    elif entry.phase is Phase.QUEUED:
+        state.queue.remove(run.id)
+    if entry.has_deadline:
+        effects.append(CancelTimer(run.id))
+    then: list[Then] = [outcome(waiter, run, error) for waiter in entry.waiters or ()]
+    then += [Reply(asker, run) for asker in entry.cancels or ()]
+    if state.completes_after != run.id or state.closing is not None:
+        effects.append(Write(drafts, session, (run,), then))
+        return effects + state.start_next()
+    state.completes_after = None
+    status, kind, data = _end_of_session(run, error)
+    if state.open:
+        # Somebody else put more runs into this session: they go first.
+        effects.append(Write(drafts, session, (run,), then))
+        state.closing = Closing(status, kind, data, [])
+        for run_id, other in list(state.open.items()):
+            effects += cancel_entry(state, run_id, other, f"session_{status.value}", now)
+        return effects
+    # One append for the run's end and the session's: `RunOnce` costs no further commit.
+    state.session = state.session.with_status(status, now)
+    last = session_draft(state.session, kind, now, data)
+    then.append(Note(Ended()))
+    return [*effects, Write((*drafts, last), state.session, (run,), then), *state.release_slot()]
+
+
+def _end_of_session(run: Run, error: AsmError | None) -> tuple[SessionStatus, EventType, dict[str, Any]]:
+    """How a session ends that was made for one run."""
+    if error is None:
+        return SessionStatus.COMPLETED, EventType.SESSION_COMPLETED, EMPTY
+    if run.status is RunStatus.CANCELLED:
+        return SessionStatus.CANCELLED, EventType.SESSION_CANCELLED, reason_data("run_cancelled")
+    return SessionStatus.FAILED, EventType.SESSION_FAILED, error.to_payload()
+
+
+def outcome(to: Any, run: Run, error: AsmError | None) -> Reply | Refuse:
+    """The answer for somebody who waited for the result of a run that is over."""
+    if run.status is RunStatus.COMPLETED:
+        return Reply(to, RunResult.of(run))
+    return Refuse(to, error or error_of_run(run))
+
+
+def _remember_provider(state: SessionState, message: RunEnded) -> Session | None:
+    """Keep the provider's own session id and model with the session, for native continuation."""
+    facts = {key: value for key, value in message.facts.items() if value is not None}
+    if "provider_session_id" not in facts:
+        return None
+    session = state.session
+    name = message.run.provider or session.provider or ""
+    known = session.metadata.get("provider_sessions")
+    known = known if isinstance(known, dict) else {}
+    if known.get(name) == facts:
+        return None
+    metadata = {**session.metadata, "provider_sessions": {**known, name: facts}}
+    state.session = session.replace(metadata=metadata)
+    return state.session
+
+
+HANDLERS = {
+    CancelRun: cancel_run,
+    DeadlineReached: _deadline,
+    RunAppends: _run_appends,
+    RunWaits: _run_waits,
+    RunEnded: _run_ended,
+    RunCrashed: _run_crashed,
+    DurableFor: _durable_for,
+}
+"""Message type -> its handler `(state, message, now, reply) -> effects`."""

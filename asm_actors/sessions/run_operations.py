@@ -1,0 +1,388 @@
+"""The operations on runs and events; see `sessions.operations`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from asm_actors.capabilities.resolver import CapabilityResolver
+from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.events import Event
+from asm_actors.journal.query import EventFilter
+from asm_actors.journal.store import Store
+from asm_actors.providers.base import messages_from_input
+from asm_actors.runs.messages import CancelRun
+from asm_actors.runs.result import RunResult
+from asm_actors.runs.run import Run
+from asm_actors.serialization import check_id
+from asm_actors.sessions import messages as m
+from asm_actors.sessions.admission import check_deadline
+from asm_actors.sessions.carrying import Carrying, chosen
+from asm_actors.sessions.delivery import Delivery, ResultDelivery, ask_sessions, deliver, deliver_to_run
+from asm_actors.sessions.door import check_provider, known_provider, negotiated
+from asm_actors.sessions.requests import Claim, Deliver
+from asm_actors.sessions.session import Session
+from supervisors import Future
+
+__all__ = ["RunOperations"]
+
+
+class RunOperations(Carrying):
+    """Half of `Operations`."""
+
+    def start_run(
+        self,
+        session_id: str,
+        input: Any = None,  # noqa: A002 - the field's name is the argument's
+        *,
+        id: str | None = None,  # noqa: A002 - as above
+        provider: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        adapter_opts: Mapping[str, Any] | None = None,
+        required_capabilities: Iterable[str] = (),
+        optional_capabilities: Iterable[str] = (),
+        idempotency_key: str | None = None,
+    ) -> Future[Run]:
+        """Create a run without executing it; see `execute_run`.
+
+        Args:
+            session_id: Its session, pending, active or paused.
+            input: What to answer: a text, ``{"prompt": …}``, ``{"messages": [{"role", "content"}, …]}``, or
+                whatever else the provider takes; JSON.
+            id: Its id, if the caller chooses it.
+            provider: Another provider than the session's.
+            metadata: The caller's own facts, JSON.
+            adapter_opts: Options for the provider, such as ``model`` or ``max_tokens``.
+            required_capabilities: Capability types which the provider must have.
+            optional_capabilities: Types whose absence is only noted, in the run's ``options``.
+            idempotency_key: A repeated call with the same key returns the same run.
+
+        Returns:
+            The run, once it is durable.
+
+        Raises:
+            ValidationError: The input or an option is malformed, or no provider has that name.
+            StateError: ``missing_required_capability``.
+            ProviderError: The provider cannot work as configured (``provider_authentication_failed``, …).
+            ConcurrencyError: ``invalid_operation``: the session is over.
+            ResourceError: ``session_not_found``, ``already_exists``.
+        """
+        run, wanted = self._new_run(
+            session_id,
+            input,
+            id=id,
+            provider=provider,
+            metadata=metadata,
+            adapter_opts=adapter_opts,
+            required_capabilities=required_capabilities,
+            optional_capabilities=optional_capabilities,
+            idempotency_key=idempotency_key,
+        )
+        return self._make_run(m.CreateRun(run, wanted), has_chosen_id=id is not None)
+
+    def submit_run(
+        self,
+        session_id: str,
+        input: Any = None,  # noqa: A002 - as above
+        *,
+        id: str | None = None,  # noqa: A002 - as above
+        provider: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        adapter_opts: Mapping[str, Any] | None = None,
+        required_capabilities: Iterable[str] = (),
+        optional_capabilities: Iterable[str] = (),
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+    ) -> Future[Run]:
+        """Create a run and have it executed in its turn; returns as soon as that is durable.
+
+        Args:
+            session_id: Its session, active or paused; on a paused one it waits.
+            input: See `start_run`, as for the others.
+            id: Its id.
+            provider: Another provider.
+            metadata: Facts.
+            adapter_opts: Options for the provider.
+            required_capabilities: What the provider must have.
+            optional_capabilities: What it may lack.
+            idempotency_key: A repeated call with the same key returns the same run.
+            deadline: Seconds the run may take from now, waiting included; then it ends as ``timeout``.
+
+        Raises:
+            ConcurrencyError: ``max_runs_exceeded``: the session's queue is full; ``invalid_operation``: the session
+                is not active.
+            AsmError: As `start_run`.
+        """
+        run, wanted = self._new_run(
+            session_id,
+            input,
+            id=id,
+            provider=provider,
+            metadata=metadata,
+            adapter_opts=adapter_opts,
+            required_capabilities=required_capabilities,
+            optional_capabilities=optional_capabilities,
+            idempotency_key=idempotency_key,
+            marks={"submitted": True},
+        )
+        message = m.SubmitRun(run, check_deadline(deadline), wanted)
+        return self._make_run(message, has_chosen_id=id is not None)
+
+    def execute_run(
+        self,
+        run_id: str,
+        *,
+        deadline: float | None = None,
+        adapter_opts: Mapping[str, Any] | None = None,
+    ) -> Future[RunResult]:
+        """Execute a run that was created, in its turn, and wait for its result. One that is under way is awaited.
+
+        Args:
+            run_id: Which run.
+            deadline: Seconds it may take from now, waiting included.
+            adapter_opts: Options for the provider, over those of `start_run`.
+
+        Raises:
+            AsmError: How the run ended, if it did not complete: its own error, ``cancelled``, ``timeout``.
+            ConcurrencyError: ``invalid_operation``: it is over, or its session is not active; ``max_runs_exceeded``.
+            ResourceError: ``run_not_found``.
+        """
+        options = None if adapter_opts is None else {"adapter_opts": dict(adapter_opts)}
+        message = m.ExecuteRun(run_id, check_deadline(deadline), options)
+        return deliver_to_run(self._services, run_id, message, ResultDelivery(self._services))
+
+    def await_run(self, run_id: str) -> Future[RunResult]:
+        """Wait for the result of a run, whoever started it; a finished one answers at once.
+
+        Raises:
+            AsmError: How the run ended, if it did not complete.
+            ResourceError: ``run_not_found``.
+            pykka.Timeout: ``timeout`` seconds were not enough (`TimeoutError` on the asyncio surface).
+        """
+        return deliver_to_run(self._services, run_id, m.AwaitRun(run_id), ResultDelivery(self._services))
+
+    def run_once(
+        self,
+        input: Any = None,  # noqa: A002 - as above
+        *,
+        provider: str | None = None,
+        agent_id: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        tags: Iterable[str] = (),
+        adapter_opts: Mapping[str, Any] | None = None,
+        required_capabilities: Iterable[str] = (),
+        optional_capabilities: Iterable[str] = (),
+        deadline: float | None = None,
+    ) -> Future[RunResult]:
+        """Make a session, execute one run in it, complete it, and return the result.
+
+        Args:
+            input: See `start_run`.
+            provider: Name of the provider; by default the system's only one.
+            agent_id: By default the provider's name.
+            context: See `start_session`.
+            metadata: Facts for session and run.
+            tags: Labels of the session.
+            adapter_opts: Options for the provider.
+            required_capabilities: See `start_run`.
+            optional_capabilities: See `start_run`.
+            deadline: Seconds it may take in all.
+
+        Raises:
+            AsmError: How the run ended, if it did not complete; the session has failed (or was cancelled) with it.
+        """
+        return self.once(
+            input,
+            provider=provider,
+            agent_id=agent_id,
+            context=context,
+            metadata=metadata,
+            tags=tags,
+            adapter_opts=adapter_opts,
+            required_capabilities=required_capabilities,
+            optional_capabilities=optional_capabilities,
+            deadline=deadline,
+        )[0]
+
+    def once(
+        self,
+        input: Any,  # noqa: A002 - as above
+        *,
+        provider: str | None = None,
+        agent_id: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        tags: Iterable[str] = (),
+        deadline: float | None = None,
+        **of_run: Any,
+    ) -> tuple[Future[RunResult], Run]:
+        """As `run_once`; also the run, which can be followed."""
+        services = self._services
+        name = known_provider(services, services.default_provider if provider is None else provider)
+        session = Session.new(
+            id=services.ids.session(),
+            now=services.now_us(),
+            agent_id=name if agent_id is None else agent_id,
+            metadata=metadata,
+            context=context,
+            tags=tags,
+            provider=name,
+        )
+        marks = {"submitted": True, "once": True}
+        run, wanted = self._new_run(
+            session.id, input, provider=name, metadata=metadata, marks=marks, **of_run
+        )
+        if wanted is not None:
+            run = negotiated(services, name, run, wanted)
+        check_provider(services, name)
+        making = Deliver(session.id, m.RunOnce(session, run, check_deadline(deadline)), is_new=True)
+        return ask_sessions(services, making, ResultDelivery(services)), run
+
+    def place_before(self, run_id: str) -> Future[tuple[str, int]]:
+        """Return a run's session, and a sequence number after which all events of the run lie.
+
+        Raises:
+            ResourceError: ``run_not_found``.
+        """
+        check_id(run_id, "run_id")
+        store = self._services.store
+
+        def read() -> tuple[str, int]:
+            session_id = store.run(run_id).session_id
+            head = store.head(session_id)
+            # Read again, after the head: if it has not begun by now, all its events lie beyond that.
+            run = store.run(run_id)
+            return session_id, head if run.started_us is None and not run.is_terminal else 0
+
+        return self._read(read)
+
+    def get_run(self, run_id: str) -> Future[Run]:
+        """Return a run's record.
+
+        Raises:
+            ResourceError: ``run_not_found``.
+        """
+        check_id(run_id, "run_id")
+        return self._read(lambda: self._services.store.run(run_id))
+
+    def get_session_runs(
+        self, session_id: str, *, status: Any = None, limit: int | None = None
+    ) -> Future[list[Run]]:
+        """Return the runs of a session in the order of their creation.
+
+        Raises:
+            ResourceError: ``session_not_found``.
+            StateError: ``invalid_status``.
+        """
+        check_id(session_id, "session_id")
+        return self._read(lambda: self._services.store.runs(session_id, status=status, limit=limit))
+
+    def cancel_run(self, run_id: str, *, reason: str | None = None) -> Future[Run]:
+        """Withdraw a run.
+
+        When this returns, its stream is closed, what it had said is in the journal, its slot is free.
+
+        Cancelling a run that is over changes nothing.
+
+        Returns:
+            The run's final record.
+
+        Raises:
+            ResourceError: ``run_not_found``.
+        """
+        return deliver_to_run(self._services, run_id, CancelRun(reason, run_id))
+
+    def get_session_events(
+        self,
+        session_id: str,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        since: datetime | None = None,
+        run_id: str | None = None,
+        type: Any = None,  # noqa: A002 - the seed's and the event's name
+        limit: int | None = None,
+    ) -> Future[list[Event]]:
+        """Return events of a session, in order.
+
+        Args:
+            session_id: Which session.
+            after: Sequence number after which to begin (exclusive).
+            before: Sequence number before which to end (exclusive).
+            since: Earliest time (inclusive), aware.
+            run_id: Events of this run only.
+            type: One event type or several.
+            limit: At most so many, the first ones.
+
+        Raises:
+            ResourceError: ``session_not_found``.
+            AsmError: ``validation_error``, ``invalid_event_type``.
+        """
+        check_id(session_id, "session_id")
+        wanted = EventFilter(after=after, before=before, since=since, run_ids=run_id, types=type, limit=limit)
+        return self._read(lambda: self._services.store.read_session(session_id, wanted))
+
+    # --- How they are carried out ------------------------------------------------------------------------------
+
+    def _new_run(
+        self,
+        session_id: str,
+        input: Any,  # noqa: A002 - as above
+        *,
+        id: str | None = None,  # noqa: A002 - as above
+        provider: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        adapter_opts: Mapping[str, Any] | None = None,
+        required_capabilities: Iterable[str] = (),
+        optional_capabilities: Iterable[str] = (),
+        idempotency_key: str | None = None,
+        marks: Mapping[str, Any] | None = None,
+    ) -> tuple[Run, CapabilityResolver | None]:
+        services = self._services
+        check_id(session_id, "session_id")
+        messages_from_input(input, strict=False)
+        named = self._provider(provider)
+        if named is not None:
+            check_provider(services, named)
+        # The marks tell a later life of the session how the run came to be (see `sessions.recovery`).
+        options: dict[str, Any] = dict(marks or {})
+        if adapter_opts:
+            options["adapter_opts"] = dict(adapter_opts)
+        wanted = None
+        if required_capabilities or optional_capabilities:
+            wanted = CapabilityResolver.new(required=required_capabilities, optional=optional_capabilities)
+        run = Run.new(
+            id=services.ids.run() if id is None else id,
+            now=services.now_us(),
+            session_id=session_id,
+            input=input,
+            metadata=metadata,
+            provider=provider,
+            idempotency_key=idempotency_key,
+            options=options or None,
+        )
+        return run, wanted
+
+    def _make_run(self, message: m.CreateRun | m.SubmitRun, *, has_chosen_id: bool) -> Future[Run]:
+        services, run = self._services, message.run
+        session_id, key = run.session_id, run.idempotency_key
+        keys = chosen(
+            ("run", run.id if has_chosen_id else None),
+            ("run key", None if key is None else (session_id, key)),
+        )
+        if not keys:
+            return deliver(services, session_id, message)
+
+        def find(store: Store) -> Run | None:
+            known = None if key is None else store.run_by_key(session_id, key)
+            if known is not None:
+                return store.run(known)
+            if has_chosen_id and store.has_run(run.id):
+                raise AsmError(
+                    ErrorCode.ALREADY_EXISTS, f"there is a run {run.id} already; choose another id"
+                )
+            return None
+
+        return ask_sessions(services, Claim(keys, find, Deliver(session_id, message)), Delivery(services))

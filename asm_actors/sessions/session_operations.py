@@ -1,0 +1,192 @@
+"""The operations on sessions; see `sessions.operations`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.journal.store import Store
+from asm_actors.serialization import check_id
+from asm_actors.sessions import messages as m
+from asm_actors.sessions.carrying import Carrying, chosen
+from asm_actors.sessions.delivery import Delivery, ask_sessions
+from asm_actors.sessions.requests import Claim, Deliver
+from asm_actors.sessions.session import Session, SessionStatus
+from supervisors import Future
+
+__all__ = ["SessionOperations"]
+
+
+class SessionOperations(Carrying):
+    """Half of `Operations`."""
+
+    def start_session(
+        self,
+        *,
+        agent_id: str | None = None,
+        id: str | None = None,  # noqa: A002 - the field's name is the argument's
+        provider: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        tags: Iterable[str] = (),
+        parent_session_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Future[Session]:
+        """Make a session; it is pending until it is activated.
+
+        Args:
+            agent_id: The agent it talks to; required.
+            id: Its id, if the caller chooses it.
+            provider: Name of the provider of its runs; by default the system's only one.
+            context: What its runs start from, such as ``system_prompt``; JSON.
+            metadata: The caller's own facts, JSON; ``correlation_id`` is put on each of its events.
+            tags: Labels to find it by.
+            parent_session_id: A session it belongs to.
+            idempotency_key: A repeated start with the same key returns the same session.
+
+        Returns:
+            The session, once it is durable.
+
+        Raises:
+            ValidationError: A field is missing or malformed, or no provider has that name.
+            ResourceError: ``already_exists``: the id is taken.
+        """
+        services = self._services
+        session = Session.new(
+            id=services.ids.session() if id is None else id,
+            now=services.now_us(),
+            agent_id=agent_id,
+            parent_session_id=parent_session_id,
+            metadata=metadata,
+            context=context,
+            tags=tags,
+            provider=self._provider(provider),
+            idempotency_key=idempotency_key,
+        )
+        making = Deliver(session.id, m.CreateSession(session), is_new=True)
+        keys = chosen(("session", id), ("session key", idempotency_key))
+        if not keys:
+            return ask_sessions(services, making, Delivery(services))
+
+        def find(store: Store) -> Session | None:
+            known = None if idempotency_key is None else store.session_by_key(idempotency_key)
+            if known is not None:
+                return store.session(known)
+            if id is not None and store.has_session(id):
+                raise AsmError(
+                    ErrorCode.ALREADY_EXISTS, f"there is a session {id} already; choose another id"
+                )
+            return None
+
+        return ask_sessions(services, Claim(keys, find, making), Delivery(services))
+
+    def activate_session(self, session_id: str) -> Future[Session]:
+        """Make a pending or paused session active; an active one stays as it is.
+
+        Raises:
+            ConcurrencyError: ``max_sessions_exceeded``, or ``invalid_operation`` if it is about to end.
+            StateError: ``invalid_transition``: it is over.
+            ResourceError: ``session_not_found``.
+        """
+        return self._deliver(session_id, m.ActivateSession())
+
+    def pause_session(self, session_id: str, *, reason: str | None = None) -> Future[Session]:
+        """Start no new run of a session until it is resumed; runs under way go on.
+
+        Raises:
+            StateError: ``invalid_transition``: it is not active.
+        """
+        return self._deliver(session_id, m.PauseSession(reason))
+
+    def resume_session(self, session_id: str) -> Future[Session]:
+        """Make a paused session active again.
+
+        Raises:
+            ConcurrencyError: ``max_sessions_exceeded``; ``invalid_operation`` if it never was active.
+        """
+        return self._deliver(session_id, m.ResumeSession())
+
+    def complete_session(self, session_id: str, *, cancel_runs: bool = False) -> Future[Session]:
+        """End a session well.
+
+        Args:
+            session_id: Which session.
+            cancel_runs: Cancel its open runs first. Without it they make this ``invalid_operation``.
+
+        Raises:
+            ConcurrencyError: ``invalid_operation``: runs are open.
+            StateError: ``invalid_transition``: it is over otherwise, or never was active.
+        """
+        return self._deliver(session_id, m.CompleteSession(cancel_runs))
+
+    def fail_session(self, session_id: str, error: AsmError | str | None = None) -> Future[Session]:
+        """End a session with an error; its open runs are cancelled.
+
+        Args:
+            session_id: Which session.
+            error: Why: an error, or a text.
+
+        Raises:
+            StateError: ``invalid_transition``: it is over otherwise.
+        """
+        if not isinstance(error, AsmError):
+            error = AsmError(ErrorCode.INTERNAL_ERROR if error else ErrorCode.UNKNOWN_ERROR, error)
+        return self._deliver(session_id, m.FailSession(error))
+
+    def cancel_session(self, session_id: str, *, reason: str | None = None) -> Future[Session]:
+        """Withdraw a session; its open runs are cancelled.
+
+        Raises:
+            StateError: ``invalid_transition``: it is over otherwise.
+        """
+        return self._deliver(session_id, m.CancelSession(reason))
+
+    def get_session(self, session_id: str) -> Future[Session]:
+        """Return a session's record.
+
+        Raises:
+            ResourceError: ``session_not_found``.
+        """
+        check_id(session_id, "session_id")
+        return self._read(lambda: self._services.store.session(session_id))
+
+    def list_sessions(
+        self,
+        *,
+        status: SessionStatus | str | Iterable[SessionStatus | str] | None = None,
+        agent_id: str | None = None,
+        tags: Iterable[str] | None = None,
+        provider: str | None = None,
+        include_deleted: bool = False,
+        limit: int | None = 50,
+        after: str | None = None,
+        newest_first: bool = True,
+    ) -> Future[list[Session]]:
+        """Return sessions in the order of their creation, newest first unless told otherwise.
+
+        Args:
+            status: One status or several.
+            agent_id: The agent they talk to.
+            tags: Labels they must all have.
+            provider: The provider they use.
+            include_deleted: Softly deleted ones too.
+            limit: At most so many; None for all.
+            after: Id of a session: those that follow it.
+            newest_first: The order.
+
+        Raises:
+            StateError: ``invalid_status``, ``invalid_cursor``.
+        """
+        return self._read(
+            lambda: self._services.store.sessions(
+                status=status,
+                agent_id=agent_id,
+                tags=tags,
+                provider=provider,
+                include_deleted=include_deleted,
+                limit=limit,
+                after=after,
+                newest_first=newest_first,
+            )
+        )

@@ -1,0 +1,199 @@
+"""What must hold of every system: checks that return one sentence per fault.
+
+`journal_faults` looks at the journal alone and holds at every instant, in the middle of a crash too.
+`live_faults` looks at the actors as well, and holds when the system is at rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from asm_actors.events import Event, EventType
+from asm_actors.journal.store import Store
+from asm_actors.runs.actor import RunActor
+from asm_actors.runs.run import Run, RunStatus
+from asm_actors.runs.state import RUNS_POOL, Phase
+from asm_actors.services import RUN_SLOTS, SESSION_SLOTS, Services
+from asm_actors.sessions.actor import SessionActor
+from asm_actors.sessions.session import Session, SessionStatus
+from asm_actors.sessions.state import SESSIONS_POOL
+
+__all__ = ["RUN_ENDS", "journal_faults", "live_faults"]
+
+RUN_ENDS: Final[Mapping[EventType, RunStatus]] = {
+    EventType.RUN_COMPLETED: RunStatus.COMPLETED,
+    EventType.RUN_FAILED: RunStatus.FAILED,
+    EventType.RUN_CANCELLED: RunStatus.CANCELLED,
+    EventType.RUN_TIMEOUT: RunStatus.TIMEOUT,
+}
+"""The terminal events of a run, and the status which each leads to."""
+
+_UNDER_WAY: Final = frozenset({RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.AWAITING_APPROVAL})
+_SESSION_STATUS: Final[Mapping[EventType, SessionStatus]] = {
+    EventType.SESSION_CREATED: SessionStatus.PENDING,
+    EventType.SESSION_STARTED: SessionStatus.ACTIVE,
+    EventType.SESSION_PAUSED: SessionStatus.PAUSED,
+    EventType.SESSION_RESUMED: SessionStatus.ACTIVE,
+    EventType.SESSION_COMPLETED: SessionStatus.COMPLETED,
+    EventType.SESSION_FAILED: SessionStatus.FAILED,
+    EventType.SESSION_CANCELLED: SessionStatus.CANCELLED,
+}
+_PAGE: Final = 5_000
+
+
+def journal_faults(store: Store) -> list[str]:
+    """Check the journal.
+
+    Positions count 1, 2, 3 ... over it, sequence numbers in each session. The record of each session and run says
+    what its last lifecycle event says. A run has one terminal event if it is over, none if it is not, and nothing
+    follows it; a session that is over has no open run, and nothing follows its end.
+    """
+    faults = list(_position_faults(store))
+    for session in store.sessions(include_deleted=True):
+        events = store.read_session(session.id)
+        runs = store.runs(session.id)
+        faults += _session_faults(session, events, runs)
+        by_run: dict[str, list[Event]] = {run.id: [] for run in runs}
+        for event in events:
+            if event.run_id is None:
+                continue
+            if event.run_id not in by_run:
+                faults.append(f"{event.id} belongs to run {event.run_id}, of which there is no record")
+            by_run.setdefault(event.run_id, []).append(event)
+        for run in runs:
+            faults += _run_faults(run, by_run[run.id])
+    return faults
+
+
+def _position_faults(store: Store) -> Iterator[str]:
+    expected, last = 1, store.last_position()
+    while expected <= last:
+        page = store.read_all(after=expected - 1, limit=_PAGE)
+        if not page.events:
+            yield f"position {expected} of {last} cannot be read"
+            return
+        for event in page.events:
+            if event.position != expected:
+                yield f"position {expected} is missing: {event.position} follows"
+                return
+            expected += 1
+
+
+def _session_faults(session: Session, events: list[Event], runs: list[Run]) -> Iterator[str]:
+    numbers = [event.sequence_number for event in events]
+    if numbers != list(range(1, len(events) + 1)):
+        yield f"the sequence numbers of {session.id} have a gap: {numbers}"
+    if session.last_sequence != len(events):
+        yield f"{session.id} says that its last event is {session.last_sequence}, and has {len(events)}"
+    changes = [event for event in events if event.type in _SESSION_STATUS]
+    if not changes or changes[0].type is not EventType.SESSION_CREATED:
+        yield f"{session.id} does not begin with its creation: {[str(event.type) for event in events[:3]]}"
+        return
+    said = _SESSION_STATUS[changes[-1].type]
+    if session.status is not said:
+        yield f"the record of {session.id} says {session.status}, its last event {said}"
+    if session.is_terminal:
+        if events[-1] is not changes[-1]:
+            yield f"{events[-1].type} follows the end of {session.id}"
+        for run in runs:
+            if not run.is_terminal:
+                yield f"{session.id} is {session.status}, and its run {run.id} is {run.status}"
+
+
+def _run_faults(run: Run, events: list[Event]) -> Iterator[str]:
+    ends = [event for event in events if event.type in RUN_ENDS]
+    if len(ends) != run.is_terminal:
+        yield f"{run.id} is {run.status} and has {len(ends)} terminal events: {[str(e.type) for e in ends]}"
+        return
+    has_started = any(event.type is EventType.RUN_STARTED for event in events)
+    if ends:
+        if RUN_ENDS[ends[0].type] is not run.status:
+            yield f"the record of {run.id} says {run.status}, its last event {ends[0].type}"
+        if events[-1] is not ends[0]:
+            yield f"{events[-1].type} follows the terminal event of {run.id}"
+        if run.ended_us is None:
+            yield f"{run.id} is over and does not say since when"
+    elif has_started != (run.status in _UNDER_WAY):
+        yield f"{run.id} is {run.status}, and its events are {[str(event.type) for event in events]}"
+    if has_started != (run.started_us is not None):
+        yield f"{run.id} says that it started at {run.started_us}; its events differ"
+
+
+def live_faults(services: Services) -> list[str]:
+    """Check the actors of a system that is at rest.
+
+    Slots in use are those of live holders that need one. Each session's actor knows what the journal holds: status,
+    last sequence number, open runs. A run's actor lives only for an open run, and holds its slot while it executes.
+    """
+    sessions = list(_actors(services, SessionActor))
+    runs = list(_actors(services, RunActor))
+    faults: list[str] = []
+    for session in sessions:
+        faults += _actor_faults(services, session)
+    open_runs = {run.id for run in services.store.open_runs()}
+    for run in runs:
+        if run.state.run.id not in open_runs:
+            faults.append(f"the actor of run {run.state.run.id} lives ({run.state.phase}), and the run is over")
+    holding = sum(run.state.phase not in (Phase.WAITING, Phase.ENDED) for run in runs)
+    waiting = sum(run.state.phase is Phase.WAITING for run in runs)
+    faults += _pool_faults(services, RUN_SLOTS, RUNS_POOL, holding, waiting)
+    holding = sum(session.state.holds_slot for session in sessions)
+    faults += _pool_faults(services, SESSION_SLOTS, SESSIONS_POOL, holding, None)
+    live = {session._id for session in sessions}
+    for run_id, session_id in services.directory.runs.items():
+        if run_id not in open_runs or session_id not in live:
+            faults.append(f"the directory has run {run_id} of {session_id}, which is not open in a live session")
+    return faults
+
+
+def _actor_faults(services: Services, actor: SessionActor) -> Iterator[str]:
+    state, session_id = actor.state, actor._id
+    if not services.store.has_session(session_id):
+        yield f"the actor of {session_id} lives, and the journal does not know it"
+        return
+    stored = services.store.session(session_id)
+    if state.session.status is not stored.status:
+        yield f"the actor of {session_id} says {state.session.status}, the journal {stored.status}"
+    if stored.is_terminal:
+        yield f"{session_id} is {stored.status}, and its actor still lives"
+    if state.holds_slot != (stored.status is SessionStatus.ACTIVE) and not _waits_for_slot(services, actor):
+        yield f"{session_id} is {stored.status}, and holds_slot is {state.holds_slot}"
+    stored_open = {run.id for run in services.store.runs(session_id) if not run.is_terminal}
+    if set(state.open) != stored_open:
+        yield f"{session_id} knows the open runs {sorted(state.open)}, the journal {sorted(stored_open)}"
+    for run_id in state.queue:
+        if run_id not in state.open:
+            yield f"{run_id} waits in the queue of {session_id} and is not open"
+    n_started = len(actor._runs or ())
+    if state.n_started != n_started:
+        yield f"{session_id} counts {state.n_started} started runs and has {n_started} actors"
+    if len(state.queue) and state.may_start:
+        yield f"{session_id} has waiting runs {list(state.queue)} and could start one"
+
+
+def _waits_for_slot(services: Services, actor: SessionActor) -> bool:
+    pool = services.whereis(SESSION_SLOTS)
+    return bool(pool is not None and pool.life.actor._table.is_waiting(SESSIONS_POOL, actor.actor_ref))
+
+
+def _pool_faults(services: Services, name: str, key: str, holding: int, waiting: int | None) -> Iterator[str]:
+    pool = services.whereis(name)
+    if pool is None:
+        yield f"there is no slot pool {name}"
+        return
+    found = pool.life.actor.statistics().get(key)
+    in_use, in_line = (0, 0) if found is None else (found.in_use, found.waiting)
+    if in_use != holding:
+        yield f"{in_use} slots of {name} are in use, and {holding} actors hold one"
+    if waiting is not None and in_line != waiting:
+        yield f"{in_line} stand in line for {name}, and {waiting} actors wait"
+    if found is not None and found.limit is not None and in_use < found.limit and in_line:
+        yield f"{in_line} stand in line for {name} although {found.limit - in_use} slots are free"
+
+
+def _actors(services: Services, kind: type[Any]) -> Iterable[Any]:
+    for life in tuple(services.dispatcher.lives):
+        actor = life.actor
+        if isinstance(actor, kind) and life.ref is not None and life.ref.is_alive():
+            yield actor

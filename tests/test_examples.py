@@ -1,0 +1,74 @@
+"""Every example runs on its own, without a key, and prints what it is there to show."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+EXAMPLES = REPOSITORY / "examples"
+
+SHOWS = {
+    "chat_backend": [
+        "50 users were answered at once; the last one: You said: I am user 50. I heard you.",
+        "zoe lost her connection after 'You said",
+        "zoe has it all: You said: I am on a train. I heard you.",
+        "51 sessions are open, 0 runs are under way",
+    ],
+    "concurrency_slots": ["2 runs work, 3 wait", "run_completed  run 5", "never more than two at once"],
+    "crash_and_restart": [
+        "answer: Third time lucky.",
+        "the run was tried again 2 times",
+        "RuntimeError('first defect') (will retry: True)",
+        "RuntimeError('second defect') (will retry: True)",
+        "flaky (ProviderActor)  running, 2 restarts",
+    ],
+    "custom_provider": [
+        "answer: HELLO OUT THERE",
+        "refused: [provider_error] this provider cannot be quiet",
+        "sound: True",
+    ],
+    "drain_on_sigterm": [
+        "SIGTERM: draining",
+        "finished: quick",
+        "left over: slow",
+        "the next start ended it: interrupted",
+        "what it had said is in the journal: I shall never",
+        "the quick one says: {'content': 'Done.'",
+    ],
+    "hello_session": ["answer: Mock response", "  1 session_created", " 10 session_completed"],
+    "subscribe_from_cursor": ["reader leaves; its cursor is 3", "none missed, none twice"],
+    "supervisors_only": [
+        "ones: 1 2  tens: 10",
+        "after the crash, ones starts anew: 1  tens goes on: 20",
+        "ones (Counter)  running, 1 restart",
+    ],
+}
+
+
+def test_every_example_is_told_what_it_shows():
+    assert sorted(SHOWS) == sorted(path.stem for path in EXAMPLES.glob("*.py"))
+
+
+@pytest.mark.parametrize("name", SHOWS)
+def test_example(name, tmp_path):
+    unset = {"ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ASM_JOURNAL"}
+    environment = {key: value for key, value in os.environ.items() if key not in unset}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", EXAMPLES / f"{name}.py"],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    for line in SHOWS[name]:
+        assert line in done.stdout
+    assert list(tmp_path.iterdir()) == [], "it leaves files behind"
