@@ -42,8 +42,8 @@ from asm_actors.providers.scripted import ScriptedProvider
 from asm_actors.runs.result import RunResult
 from asm_actors.runs.run import RUN_TRANSITIONS, Run, RunStatus
 from asm_actors.sessions.manager import AsyncSessionManager, SessionManager
-from asm_actors.sessions.session import SESSION_TRANSITIONS, Session, SessionStatus
 from asm_actors.sessions.requests import DrainReport
+from asm_actors.sessions.session import SESSION_TRANSITIONS, Session, SessionStatus
 from asm_actors.system import ActorSystem, AsyncActorSystem, StopReport
 
 __all__ = [

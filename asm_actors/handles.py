@@ -1,16 +1,25 @@
-"""Handles: sessions and runs as actors that one can tell and ask. They hold a name, so they outlive restarts."""
+"""Handles: sessions and runs as actors that one can tell and ask. They hold a name, so they outlive restarts.
+
+A message from outside is looked at here, where its sender sees what is wrong with it: actors trust what they get.
+"""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from asm_actors import messages as m
 from asm_actors.errors import AsmError, ErrorCode
-from asm_actors.serialization import check_id
+from asm_actors.runs.run import Run
+from asm_actors.serialization import check_id, invalid
 from asm_actors.services import Services, session_name
 from asm_actors.sessions.operations import Operations
 from supervisors import Future
 
 __all__ = ["RunHandle", "SessionHandle"]
+
+logger = logging.getLogger("asm_actors.sessions")
+_MESSAGES: frozenset[type[Any]] = frozenset(getattr(m, name) for name in m.__all__)
 
 
 class SessionHandle:
@@ -30,18 +39,46 @@ class SessionHandle:
         return f"<SessionHandle {self.id}>"
 
     def tell(self, message: Any) -> None:
-        """Send a message (of `asm_actors.messages`) without waiting; a refusal of it is only logged."""
-        self._operations.send(self.id, message, wants_reply=False)
+        """Send a message (of `asm_actors.messages`) without waiting; a refusal of it is only logged.
+
+        Raises:
+            ConcurrencyError: ``invalid_operation``: the system does not run.
+            ValidationError: It is no message to a session.
+        """
+        message = _checked(message, "session")
+        if isinstance(message, m.CreateRun | m.SubmitRun):
+            self._make(message).add_done_callback(_log_refusal)
+        else:
+            self._operations.send(self.id, message, wants_reply=False)
 
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
         """Send a message and get its answer, or with `block=False` a future, which can also be awaited.
 
         Raises:
-            AsmError: What the session refuses, ``session_not_found``.
+            AsmError: What the session refuses, ``session_not_found``, ``validation_error``: it is no message to a
+                session.
             pykka.Timeout: No answer within `timeout` seconds.
         """
-        future: Future[Any] = self._operations.send(self.id, message)
+        message = _checked(message, "session")
+        future: Future[Any]
+        if isinstance(message, m.CreateRun | m.SubmitRun):
+            future = self._make(message)
+        else:
+            future = self._operations.send(self.id, message)
         return future.get(timeout=timeout) if block else future
+
+    def _make(self, message: m.CreateRun | m.SubmitRun) -> Future[Run]:
+        """Have a run made whose id the caller chose: it must not be that of another one."""
+        run = message.run
+        if not isinstance(run, Run):
+            raise invalid("run", "must be a Run", run)
+        if run.session_id != self.id:
+            raise AsmError(
+                ErrorCode.SESSION_MISMATCH,
+                f"run {run.id} belongs to {run.session_id}, not to {self.id}",
+                context={"session_id": self.id, "run_id": run.id},
+            )
+        return self._operations._make_run(message._replace(run=_stored(run)), has_chosen_id=True)
 
     def ref(self) -> Any:
         """Pykka ref of the actor's present life; None if the session has no live actor now."""
@@ -65,10 +102,11 @@ class RunHandle:
         return f"<RunHandle {self.id}>"
 
     def tell(self, message: Any) -> None:
-        """Send a message, such as `messages.CancelRun`, without waiting.
+        """Send a message, such as `messages.CancelRun`, without waiting; a refusal of it is only logged.
 
         Raises:
-            ResourceError: ``run_not_found``.
+            ConcurrencyError: ``invalid_operation``: the system does not run.
+            ValidationError: It is no message to a run.
         """
         self._operations.send_to_run(self.id, self._addressed(message), wants_reply=False)
 
@@ -90,9 +128,32 @@ class RunHandle:
         return None if actor is None else actor.run_ref(self.id)
 
     def _addressed(self, message: Any) -> Any:
-        if "run_id" not in getattr(message, "_fields", ()):
-            raise AsmError(
-                ErrorCode.VALIDATION_ERROR,
-                f"{type(message).__name__} is no message to a run; see asm_actors.messages",
-            )
-        return message._replace(run_id=self.id) if message.run_id is None else message
+        message = _checked(message, "run")
+        if "run_id" not in message._fields:
+            raise invalid("message", "must be one to a run; see asm_actors.messages", message)
+        if message.run_id is None:
+            return message._replace(run_id=self.id)
+        if message.run_id != self.id:
+            raise invalid("run_id", f"must be {self.id}, or None", message.run_id)
+        return message
+
+
+def _checked(message: Any, receiver: str) -> Any:
+    if type(message) not in _MESSAGES:
+        raise invalid("message", f"must be one to a {receiver}; see asm_actors.messages", message)
+    return message
+
+
+def _stored(run: Run) -> Run:
+    """The run as it will be read again, which finds out whether it can be stored at all."""
+    try:
+        return Run.from_map(run.to_map())
+    except (AttributeError, TypeError) as error:
+        raise AsmError(ErrorCode.VALIDATION_ERROR, f"the run is malformed: {error}") from error
+
+
+def _log_refusal(future: Future[Any]) -> None:
+    try:
+        future.get()
+    except AsmError as error:
+        logger.warning("a run was told to be made: %s", error)

@@ -3,250 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import random
-import threading
-from collections.abc import Mapping
-from typing import Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
-from attrs import frozen
-
-from asm_actors.capabilities.manifest import Manifest
 from asm_actors.config import Limits
 from asm_actors.errors import AsmError, ErrorCode
-from asm_actors.handles import RunHandle, SessionHandle
-from asm_actors.ids import Ids, RandomIds
-from asm_actors.journal.lmdb_store import LmdbStore
+from asm_actors.ids import Ids
 from asm_actors.journal.store import Store
 from asm_actors.providers.base import Provider
 from asm_actors.providers.retry import RetryPolicy
-from asm_actors.serialization import invalid
-from asm_actors.services import JOURNAL, SESSIONS, Services
+from asm_actors.running import Durability, StopReport, SystemBase, make_services
+from asm_actors.services import Services
 from asm_actors.sessions.manager import AsyncSessionManager, SessionManager
-from asm_actors.sessions.requests import Drain, DrainReport
-from asm_actors.tree import root_spec
-from supervisors import ActorDeadError, Dispatcher, Future, LoopDispatcher, Supervisor
+from asm_actors.signals import STOP_SIGNALS, wait_and_stop, wait_and_stop_async
+from supervisors import Dispatcher, LoopDispatcher
 from supervisors import control as supervision
-from supervisors.reports import IntensityReached, Report
 
 __all__ = ["ActorSystem", "AsyncActorSystem", "Durability", "StopReport"]
 
-logger = logging.getLogger("asm_actors")
 
-Durability = Literal["commit", "interval", "none"]
-SYNC_INTERVAL_S = 1.0
-LINGER_S = 0.001
-"""What a provider says within a millisecond goes to its run in one message. A fast stream has many pieces in one, and
-a reader does not see the difference."""
-STOP_GRACE_S = 60.0
-"""How long the tree may take to stop after the drain: each level has its own shorter time."""
-
-
-@frozen
-class StopReport:
-    """How a system stopped.
-
-    Attributes:
-        orphans: Ids of runs that were to be executed and are still open; they are in the journal, and the next start
-            takes them up.
-        is_clean: Whether the tree stopped within its time.
-    """
-
-    orphans: tuple[str, ...] = ()
-    is_clean: bool = True
-
-
-class _System:
-    """What both surfaces share. Not for direct use."""
-
-    def __init__(self, services: Services, dispatcher: Dispatcher, *, owns_dispatcher: bool) -> None:
-        self._services = services
-        self._dispatcher = dispatcher
-        self._owns_dispatcher = owns_dispatcher
-        self._root: Any = None
-        self._stop_lock = threading.Lock()
-        self._draining: Future[DrainReport] | None = None
-        self._stopped: StopReport | None = None
-
-    @property
-    def services(self) -> Services:
-        """What the system's actors share; for diagnosis and tests."""
-        return self._services
-
-    @property
-    def store(self) -> Store:
-        """The journal's store, for reading."""
-        return self._services.store
-
-    @property
-    def dispatcher(self) -> Dispatcher:
-        """Who runs the system's actors."""
-        return self._dispatcher
-
-    @property
-    def root(self) -> Any:
-        """Ref of the root supervisor."""
-        return self._root
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it takes work: started, and neither stopped nor given up by its own tree."""
-        return self._stopped is None and self._root is not None and self._root.is_alive()
-
-    def session(self, session_id: str) -> SessionHandle:
-        """A session as an actor: tell it, ask it; see `asm_actors.messages`."""
-        return SessionHandle(self._services, session_id)
-
-    def run(self, run_id: str) -> RunHandle:
-        """A run as an actor: ``system.run(id).tell(messages.CancelRun(reason="user"))``."""
-        return RunHandle(self._services, run_id)
-
-    def _note(self, report: Report) -> None:
-        if isinstance(report, IntensityReached) and report.child_id in self._services.providers:
-            name = str(report.child_id)
-            self._services.directory.lost_providers.add(name)
-            logger.critical(
-                "provider %s crashed more than %d times in %g s and is given up; its runs fail, others go on",
-                name,
-                report.intensity,
-                report.period,
-            )
-
-    def _begin(self) -> None:
-        """Open the store and start the tree; of a start that fails nothing is left. Blocks."""
-        try:
-            self._services.store.open()
-        except BaseException:
-            self._close_dispatcher()
-            raise
-        try:
-            self._dispatcher.open()
-            if self._services.whereis(JOURNAL) is not None:
-                raise AsmError(
-                    ErrorCode.INVALID_OPERATION,
-                    f"another actor system runs on {self._dispatcher!r}: give each its own dispatcher",
-                )
-            self._start_tree()
-        except BaseException:
-            self._finish(())
-            raise
-        self._services.directory.root = self._root
-
-    def _start_tree(self) -> None:
-        self._root = self._dispatcher.start(Supervisor, **root_spec(self._services, self._note))
-        try:
-            # Answered when all children have started, for the root starts them in its first step.
-            supervision.count_children(self._root).get(timeout=STOP_GRACE_S)
-        except ActorDeadError as error:
-            cause = getattr(self._root.exit_reason, "error", None) or error
-            found = cause
-            while found is not None and not isinstance(found, AsmError):
-                found = found.__cause__
-            raise found or AsmError.wrap(
-                ErrorCode.INTERNAL_ERROR, cause, f"the supervision tree could not be started: {cause!r}"
-            ) from cause
-
-    def _close_dispatcher(self) -> bool:
-        return self._dispatcher.close() if self._owns_dispatcher else True
-
-    def _drain(self, timeout: float | None, *, cancel: bool = False) -> Future[DrainReport]:
-        """Admit nothing new, and learn what is open after some time."""
-        future: Future[DrainReport] = Future()
-        sessions = self._services.whereis(SESSIONS)
-        if sessions is None:
-            future.set(DrainReport((), 0.0))
-            return future
-        return sessions.ask_into(Drain(timeout, cancel), future)  # type: ignore[no-any-return]
-
-    def _stop(self, drain: bool, timeout: float | None, cancel_runs: bool) -> StopReport:
-        """Stop in order; idempotent, from any thread but the dispatcher's. Blocks.
-
-        A second caller waits for the first one's stop, and hurries it: its own time for the drain counts if it is shorter.
-        """
-        wait = timeout if drain or cancel_runs else 0.0
-        if self._stop_lock.locked():
-            self._let_drain_end(wait)
-        with self._stop_lock:
-            if self._stopped is None:
-                orphans: tuple[str, ...] = ()
-                if self.is_running:
-                    orphans = self._await_drain(wait, cancel=cancel_runs)
-                self._services.directory.is_stopping = True
-                self._stopped = self._finish(orphans)
-            return self._stopped
-
-    def _await_drain(self, timeout: float | None, *, cancel: bool) -> tuple[str, ...]:
-        self._draining = self._drain(timeout, cancel=cancel)
-        try:
-            return self._draining.get().orphans
-        except ActorDeadError:  # the tree gave up meanwhile
-            return tuple(self._services.directory.runs)
-
-    def _let_drain_end(self, timeout: float | None) -> None:
-        """Have a drain that is under way end within another time."""
-        draining = self._draining
-        if draining is not None and timeout is not None:
-            self._drain(timeout).add_done_callback(
-                lambda own: None if draining.is_done else draining.set(own.get())
-            )
-
-    def _finish(self, orphans: tuple[str, ...]) -> StopReport:
-        """Stop the tree, end the dispatcher, close the store. Blocks."""
-        is_clean = True
-        if self._root is not None and self._root.is_alive():
-            try:
-                self._root.stop(timeout=STOP_GRACE_S)
-            except Exception as error:
-                is_clean = False
-                logger.error("the tree did not stop in time: %r", error)
-                self._root.kill()
-        is_clean = self._close_dispatcher() and is_clean
-        self._services.store.close()
-        return StopReport(orphans, is_clean)
-
-
-def _make_services(
-    journal: str | os.PathLike[str] | Store,
-    providers: Mapping[str, Provider] | None,
-    limits: Limits | None,
-    durability: Durability,
-    retry: RetryPolicy | None,
-    ids: Ids | None,
-    seed: int | None,
-    patience: float,
-    dispatcher: Dispatcher,
-) -> Services:
-    if durability not in ("commit", "interval", "none"):
-        raise invalid("durability", "must be commit, interval or none", durability)
-    named = dict(providers or {})
-    manifests: dict[str, Manifest] = {}
-    for name, provider in named.items():
-        if not isinstance(provider, Provider):
-            raise invalid(f"providers[{name!r}]", "must be a provider (see asm_actors.Provider)", provider)
-        provider.name = name
-        manifests[name] = provider.capabilities()
-    store = LmdbStore(journal, durability=durability) if isinstance(journal, str | os.PathLike) else journal
-    if not isinstance(store, Store):
-        raise invalid("journal", "must be a directory, or a store", journal)
-    return Services(
-        store=store,
-        dispatcher=dispatcher,
-        ids=ids or RandomIds(),
-        providers=named,
-        manifests=manifests,
-        default_provider=next(iter(named)) if len(named) == 1 else None,
-        limits=limits or Limits(),
-        retry=retry or RetryPolicy(),
-        sync=durability == "commit",
-        sync_interval=SYNC_INTERVAL_S if durability == "interval" else None,
-        linger=LINGER_S if isinstance(dispatcher, LoopDispatcher) else 0.0,
-        patience=patience,
-        random=random.Random(seed),
-    )
-
-
-class ActorSystem(_System):
+class ActorSystem(SystemBase):
     """A running system on the blocking surface; see the package for an example.
 
     Make it with `ActorSystem.start`. Used in a `with` block it drains and stops at the block's end.
@@ -290,7 +67,7 @@ class ActorSystem(_System):
         chosen = (
             dispatcher if dispatcher is not None else LoopDispatcher("asm-dispatcher", calm_collector=True)
         )
-        services = _make_services(journal, providers, limits, durability, retry, ids, seed, patience, chosen)
+        services = make_services(journal, providers, limits, durability, retry, ids, seed, patience, chosen)
         system = cls(services, chosen, owns_dispatcher=owns)
         system._begin()
         return system
@@ -318,6 +95,25 @@ class ActorSystem(_System):
         """
         return self._stop(drain, timeout, cancel_runs)
 
+    def run_until_signal(
+        self, *, timeout: float | None = 30.0, signals: Sequence[int] = STOP_SIGNALS
+    ) -> StopReport:
+        """Run until SIGINT or SIGTERM, then drain and stop; a second signal stops at once. Main thread only.
+
+        Args:
+            timeout: Seconds for the drain; None for ever.
+            signals: Which signals.
+
+        Raises:
+            RuntimeFailure: ``internal_error``: the supervision tree gave up; the system is stopped.
+            ConcurrencyError: ``invalid_operation``: not the main thread, or the system does not run.
+        """
+        self._check_running()
+        got = wait_and_stop(
+            self._dispatcher, self._root, lambda drain: self._stop(drain, timeout, False), signals=signals
+        )
+        return self._stopped_by(got)
+
     def __enter__(self) -> Self:
         return self
 
@@ -325,7 +121,7 @@ class ActorSystem(_System):
         self.stop(drain=exc_type is None)
 
 
-class AsyncActorSystem(_System):
+class AsyncActorSystem(SystemBase):
     """A running system on the asyncio surface: the same names, awaited.
 
     ``async with asm.AsyncActorSystem.start(...) as system: ...``. Its actors run on a thread of their own; the
@@ -355,7 +151,7 @@ class AsyncActorSystem(_System):
         chosen = (
             dispatcher if dispatcher is not None else LoopDispatcher("asm-dispatcher", calm_collector=True)
         )
-        services = _make_services(journal, providers, limits, durability, retry, ids, seed, patience, chosen)
+        services = make_services(journal, providers, limits, durability, retry, ids, seed, patience, chosen)
         return cls(services, chosen, owns_dispatcher=owns)
 
     def __init__(self, services: Services, dispatcher: Dispatcher, *, owns_dispatcher: bool) -> None:
@@ -395,6 +191,22 @@ class AsyncActorSystem(_System):
     ) -> StopReport:
         """Stop in order; idempotent. Arguments as for `ActorSystem.stop`."""
         return await asyncio.to_thread(self._stop, drain, timeout, cancel_runs)
+
+    async def run_until_signal(
+        self,
+        *,
+        timeout: float | None = 30.0,  # noqa: ASYNC109 - the time of the drain
+        signals: Sequence[int] = STOP_SIGNALS,
+    ) -> StopReport:
+        """As `ActorSystem.run_until_signal`, awaited, on the main thread's event loop."""
+        self._check_running()
+        got = await wait_and_stop_async(
+            self._dispatcher,
+            self._root,
+            lambda drain: self.stop(drain=drain, timeout=timeout),
+            signals=signals,
+        )
+        return self._stopped_by(got)
 
     async def __aenter__(self) -> Self:
         return await self._open()

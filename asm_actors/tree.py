@@ -1,17 +1,19 @@
 """The whole supervision tree as specs. No logic; every number has its reason.
 
-    root                    rest_for_one: whoever is started later needs what was started earlier
-    ├─ journal              permanent; everybody writes to it
-    ├─ subscriptions        dynamic, temporary: a client subscribes again from its cursor
-    ├─ providers            one small supervisor per provider, so that one that keeps crashing takes down only itself
-    ├─ slots:sessions
-    ├─ slots:runs
-    └─ sessions             dynamic, transient; each session is the parent of its runs
+root                    rest_for_one: whoever is started later needs what was started earlier
+├─ journal              permanent; everybody writes to it
+├─ subscriptions        dynamic, temporary: a client subscribes again from its cursor
+├─ providers            one small supervisor per provider, so that one that keeps crashing takes down only itself
+├─ slots:sessions
+├─ slots:runs
+└─ sessions             dynamic, transient; each session is the parent of its runs
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from attrs import evolve
 
 from asm_actors.journal.actor import JournalActor
 from asm_actors.journal.subscriber import SubscriptionActor
@@ -75,7 +77,7 @@ def root_spec(services: Services, on_report: ReportHook | None = None) -> dict[s
             PROVIDERS,
             Supervisor,
             ([_provider_supervisor(services, name) for name in services.providers],),
-            {"flags": PROVIDERS_FLAGS},
+            _options(flags=PROVIDERS_FLAGS),
             name=PROVIDERS,
         ),
         ChildSpec(
@@ -86,7 +88,7 @@ def root_spec(services: Services, on_report: ReportHook | None = None) -> dict[s
             RUN_SLOTS,
             SlotPool,
             ({RUNS_POOL: limits.max_parallel_runs},),
-            {"max_waiting": None},
+            _options(max_waiting=None),
             name=RUN_SLOTS,
         ),
         ChildSpec(SESSIONS, SessionsSupervisor, (services,), name=SESSIONS),
@@ -99,8 +101,12 @@ def _provider_supervisor(services: Services, name: str) -> ChildSpec:
         name,
         ProviderActor,
         (services, name),
-        backoff=PROVIDER_BACKOFF,
+        backoff=evolve(PROVIDER_BACKOFF, random=services.random.random),  # a seed chooses these pauses too
         shutdown=PROVIDER_SHUTDOWN_S,
         name=provider_name(name),
     )
-    return ChildSpec(name, Supervisor, ([actor],), {"flags": PROVIDER}, restart=Restart.TEMPORARY)
+    return ChildSpec(name, Supervisor, ([actor],), _options(flags=PROVIDER), restart=Restart.TEMPORARY)
+
+
+def _options(**options: Any) -> dict[str, Any]:
+    return options

@@ -1,5 +1,7 @@
 """Stop in order when the platform says so: take nothing new, finish what can be finished, tell what was left.
 
+`run_until_signal` waits for SIGTERM or Ctrl-C, drains within a bound, and stops; a second signal stops at once.
+
 What is left is not lost: it is in the journal, and the next start takes it up.
 """
 
@@ -17,19 +19,16 @@ DRAIN_S = 0.5
 
 
 def main() -> None:
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-
     with tempfile.TemporaryDirectory() as journal:
         providers = {"mock": asm.ScriptedProvider(answer)}
         system = asm.ActorSystem.start(journal, providers)
         quick = submit(system, "quick")
         slow = submit(system, "slow")
 
-        os.kill(os.getpid(), signal.SIGTERM)  # as a platform would
-        stop.wait()
-        print(f"SIGTERM: draining for at most {DRAIN_S} s")
-        report = system.stop(drain=True, timeout=DRAIN_S)
+        platform = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
+        platform.start()
+        report = system.run_until_signal(timeout=DRAIN_S)
+        print(f"SIGTERM came; drained for at most {DRAIN_S} s")
         print("finished:", "quick" if quick.id not in report.orphans else "-")
         print("left over:", "slow" if report.orphans == (slow.id,) else report.orphans)
 
@@ -44,7 +43,7 @@ def main() -> None:
 
 def answer(request: asm.TurnRequest) -> Script:
     if request.input == "quick":
-        return Script(sleep(0.1), text("Done."))
+        return Script(sleep(0.3), text("Done."))
     return Script(text("I shall never "), stall())
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from supervisors import Actor, ChildSpec, LoopDispatcher, Strategy, Supervisor, SupervisorFlags, control
+from supervisors import Actor, ChildSpec, LoopDispatcher, Ref, Strategy, Supervisor, SupervisorFlags, control
 
 
 class Counter(Actor):
@@ -37,10 +37,15 @@ def main() -> None:
 
         def ask(name: str, message: Any) -> Any:
             # A name outlives restarts; a ref is one life.
-            return dispatcher.names.whereis(name).ask(message)
+            return life_of(name).ask(message)
+
+        def life_of(name: str) -> Ref[Any]:
+            ref = dispatcher.names.whereis(name)
+            assert ref is not None
+            return ref
 
         print("ones:", ask("ones", 1), ask("ones", 1), " tens:", ask("tens", 1))
-        first_life = dispatcher.names.whereis("ones")
+        first_life = life_of("ones")
         first_life.tell("a crash, please")
         while dispatcher.names.whereis("ones") in (None, first_life):
             control.count_children(root).get(timeout=5.0)

@@ -141,8 +141,8 @@ class Actor(pykka.Actor):
         if asking is not None:
             # Kept until it is set, so that this life's end answers whoever still waits.
             if life.promised is None:
-                life.promised = set()
-            life.promised.add(asking)
+                life.promised = {}
+            life.promised[asking] = None
             asking.add_done_callback(life.keep_promise)
         return cast("Future[Any] | None", asking)
 

@@ -84,7 +84,8 @@ class Life(Mailbox):
         self.leaving: ExitReason | None = None
         # The future of the ask that is being handled, for `Actor.reply_later()`, and those it gave out.
         self.asking: Any = None
-        self.promised: set[Any] | None = None
+        # In order, so that a simulation's askers hear of an end in the same order each time.
+        self.promised: dict[Any, None] | None = None
         self.parent: Life | None = None
         self.children: dict[Any, None] | None = None
         self.monitors: dict[Monitor, Any] | None = None
@@ -381,8 +382,8 @@ class Life(Mailbox):
         """Forget a promised answer that was given; on the thread that gave it."""
         promised = self.promised
         if promised is not None:
-            promised.discard(promise)
-            # An empty set takes more than the whole mailbox. Only here may none be added meanwhile.
+            promised.pop(promise, None)
+            # An empty dict takes more than the whole mailbox. Only here may none be added meanwhile.
             if not promised and get_ident() == self.dispatcher.thread_id:
                 self.promised = None
 

@@ -157,7 +157,7 @@ class SlotPool(Actor):
         self._wishes: dict[tuple[Hashable, Any], Acquire] = {}
         # One monitor per ref that holds, waits, or owns tickets.
         self._monitors: dict[Any, Monitor] = {}
-        self._tickets: dict[Any, set[Ticket]] = {}
+        self._tickets: dict[Any, dict[Ticket, None]] = {}
 
     def statistics(self) -> Mapping[Hashable, PoolStatistics]:
         """Give the counts by key."""
@@ -231,7 +231,7 @@ class SlotPool(Actor):
         ref = holder
         if isinstance(holder, Ticket):
             ref = holder.owner
-            self._tickets.setdefault(ref, set()).add(holder)
+            self._tickets.setdefault(ref, {})[holder] = None
         if ref not in self._monitors:
             self._monitors[ref] = self.monitor(ref)
 
@@ -242,8 +242,8 @@ class SlotPool(Actor):
         ref = holder
         if isinstance(holder, Ticket):
             ref = holder.owner
-            tickets = self._tickets.get(ref, set())
-            tickets.discard(holder)
+            tickets = self._tickets.get(ref, {})
+            tickets.pop(holder, None)
         if not self._tickets.get(ref) and not self._table.knows(ref):
             self._tickets.pop(ref, None)
             monitor = self._monitors.pop(ref, None)

@@ -71,7 +71,7 @@ class SupervisingActor(Actor):
         self._started = 0
         self._restarts = 0
         self._failed_starts = 0
-        self._promises: set[Future[Any]] | None = None
+        self._promises: dict[Future[Any], None] | None = None
 
     # --- Questions ----------------------------------------------------------------------------------------
 
@@ -218,14 +218,14 @@ class SupervisingActor(Actor):
     def _promise(self) -> Future[Any]:
         """Make a reply that will be given later; the end of this life breaks it if nothing else does."""
         if self._promises is None:
-            self._promises = set()
+            self._promises = {}
             guard: Future[None] = Future()
             guard.add_done_callback(self._break_promises)
             life = self._life
             # These are settled with the exit report, however the life ends; a kill runs no hook of ours.
             life.stop_waiters = [*(life.stop_waiters or ()), guard]
         promise: Future[Any] = Future()
-        self._promises.add(promise)
+        self._promises[promise] = None
         return promise
 
     def _keep(self, promise: Future[Any], run: Callable[[], Any]) -> None:
@@ -243,11 +243,11 @@ class SupervisingActor(Actor):
 
     def _is_open(self, promise: Future[Any]) -> bool:
         if self._promises is not None:
-            self._promises.discard(promise)
+            self._promises.pop(promise, None)
         return not promise.is_done
 
     def _break_promises(self, _guard: Future[None]) -> None:
-        promises, self._promises = self._promises or set(), set()
+        promises, self._promises = self._promises or {}, {}
         for promise in promises:
             if not promise.is_done:
                 promise.set_error(ActorDeadError(f"{self.actor_ref} ended before it could answer"))

@@ -33,7 +33,7 @@ SHOWS = {
         "sound: True",
     ],
     "drain_on_sigterm": [
-        "SIGTERM: draining",
+        "SIGTERM came; drained",
         "finished: quick",
         "left over: slow",
         "the next start ended it: interrupted",

@@ -1,7 +1,7 @@
 """`asm events`: read and follow the events of a journal, also of one that another process writes.
 
 Reading and following are one loop: read after the cursor, print, look whether there is more. From another process
-there are no wake-ups, so following looks at the journal's last position every now and then, which costs microseconds.
+there are no wake-ups, so following looks at the last place every now and then, which costs microseconds.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _session_of(store: LmdbStore, run_id: str, session: str | None) -> str:
 def _read(store: LmdbStore, wanted: _Wanted) -> Iterator[Event]:
     cursor = wanted.after
     while True:
-        seen = store.last_position()
+        seen = _last_place(store, wanted)
         is_over = _is_over(store, wanted)
         for page, place in _pages(store, wanted, cursor):
             cursor = place
@@ -122,8 +122,12 @@ def _read(store: LmdbStore, wanted: _Wanted) -> Iterator[Event]:
         # Asked before reading: whatever ended it was committed by then, and so has been read.
         if not wanted.follow or is_over:
             return
-        while store.last_position() == seen:
+        while _last_place(store, wanted) == seen:
             time.sleep(_LOOK_EVERY_S)
+
+
+def _last_place(store: LmdbStore, wanted: _Wanted) -> int:
+    return store.last_position() if wanted.session_id is None else store.head(wanted.session_id)
 
 
 def _pages(store: LmdbStore, wanted: _Wanted, cursor: int) -> Iterator[tuple[list[Event], int]]:

@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakSet
 
 from attrs import frozen
 
@@ -38,6 +39,9 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 """Before a commit that failed is tried again; the pause doubles with each failure."""
 SHORTEST_PAUSE_S = 0.001
 """What is left of the patience counts as nothing from here on: a clock may not be able to tell it from nothing."""
+LINGER_S = 0.002
+"""How long a write that nobody waits for may wait for company: streams of thousands of runs make few large commits,
+and a short run's start and end one. Only where the system gathers at all (`Services.linger`)."""
 GATHER_ROUNDS = 4
 """Rounds of the event loop before the first commit after a pause."""
 SETTLE_STEP = 4096
@@ -111,7 +115,10 @@ class JournalActor(Actor):
         self._leaving: ExitReason | None = None
         self._unsynced = False
         self._starting = False
+        self._lingers = False
         self._quiet: Timer | None = None
+        # Lives of writers of which something was refused.
+        self._fenced: WeakSet[Any] = WeakSet()
         self._handlers: dict[type, Callable[[Any], None]] = {
             m.Commit: self._take,
             m.Committed: self._committed,
@@ -129,6 +136,11 @@ class JournalActor(Actor):
     def tail(self) -> Tail:
         """The newest events; read it on the dispatcher's thread only."""
         return self._tail
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything that it was told is durable, or was refused."""
+        return self._batcher.is_idle
 
     def statistics(self) -> JournalStatistics:
         """Numbers of this moment."""
@@ -167,6 +179,8 @@ class JournalActor(Actor):
         if self._batcher.is_idle:
             return False
         self._leaving = reason
+        if self._batcher.under_way is None and not self._starting:
+            self._next()
         return True
 
     def _open_done(self, call: asyncio.Future[Any]) -> None:
@@ -186,14 +200,30 @@ class JournalActor(Actor):
     # --- Writing -----------------------------------------------------------------------------------------------
 
     def _take(self, commit: m.Commit) -> None:
+        if self._fenced and commit.writer.life in self._fenced:
+            self._refuse(commit, _built_on_sand())
+            return
         self._batcher.add(commit)
         if self._batcher.is_behind:
             directory = self._services.directory
             directory.journal_is_behind = True
             directory.journal_is_full = self._batcher.is_full
         if self._batcher.under_way is None and not self._starting:
+            self._start()
+
+    def _start(self) -> None:
+        """Start a commit: soon if somebody waits for it, after a moment otherwise."""
+        if self._batcher.is_urgent or not self._services.linger or self._leaving is not None:
             self._starting = True
             self._start_soon(GATHER_ROUNDS)
+        elif not self._lingers:
+            self._lingers = True
+            self.dispatcher.call_later(LINGER_S, self._lingered)
+
+    def _lingered(self) -> None:
+        self._lingers = False
+        if self._batcher.under_way is None and not self._starting and self._actor_ref.is_alive():
+            self._next()
 
     def _flush(self, message: m.Flush) -> None:
         barrier = Append("", (), 0)
@@ -211,6 +241,13 @@ class JournalActor(Actor):
             return
         self._starting = False
         if self._batcher.under_way is None:
+            self._next()
+
+    def _next_or_linger(self) -> None:
+        """After a commit: go on with what waits, unless it may linger."""
+        if self._batcher.waiting and not self._batcher.is_urgent:
+            self._start()
+        else:
             self._next()
 
     def _next(self) -> None:
@@ -261,7 +298,12 @@ class JournalActor(Actor):
             self._failed(message.error)
             return
         self._failing_since = None
-        self._tries = 0
+        if self._tries:
+            self._tries = 0
+            # What failed may have been taken all the same, and only its acknowledgement was lost: where everything
+            # is now, the store must tell.
+            self._tail.begin(self._services.store.last_position())
+            self._wake(self._sleepers.take_all())
         self._unsynced = not self._services.sync
         batch = self._batcher.under_way
         assert batch is not None
@@ -275,16 +317,19 @@ class JournalActor(Actor):
             if not _is_barrier(commit.append):
                 answer = next(place)
                 if isinstance(answer, AsmError):
-                    _refuse(commit, answer)
+                    self._refuse(commit, answer)
                     continue
                 tail.add(commit.append, answer)
                 if sleepers and answer.count:
                     self._wake(sleepers.take(commit.append.session_id))
+            elif self._fenced and commit.writer.life in self._fenced:
+                self._refuse(commit, _built_on_sand())
+                continue
             for effect in commit.then:
                 _follow_up(effect, commit.writer)
         if sleepers and tail.position > before:
             self._wake(sleepers.take(None))
-        self._next()
+        self._next_or_linger()
 
     def _failed(self, error: AsmError) -> None:
         self._failures += 1
@@ -297,15 +342,31 @@ class JournalActor(Actor):
         if left > SHORTEST_PAUSE_S:
             if self._tries > 1:
                 self._batcher.halve()
-            pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._tries - 1, 10))
-            self.send_after(min(pause, left), _TryAgain())
+            self.send_after(min(self._pause(), left), _TryAgain())
             return
         batch = self._batcher.finish()
         logger.error("%d writes could not be made durable; their writers are told: %s", len(batch), error)
         given_up = AsmError(ErrorCode.STORAGE_WRITE_FAILED, error.message, details=error.details)
         for commit in batch:
-            _refuse(commit, given_up)
-        self._next()
+            if not _is_barrier(commit.append) or commit.writer.life in self._fenced:
+                self._refuse(commit, given_up)
+                continue
+            for effect in commit.then:  # nothing that its writer told before is lost
+                _follow_up(effect, commit.writer)
+        # A pause before the next batch: its writers start again from the journal, and would be back at once, for ever.
+        self._batcher.under_way = []
+        self.send_after(self._pause(), _TryAgain())
+
+    def _pause(self) -> float:
+        return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * (1 << min(self._tries - 1, 10)))
+
+    def _refuse(self, commit: m.Commit, error: AsmError) -> None:
+        """Tell a writer that this will not be durable; what it told later builds on it and is refused as well."""
+        self._fenced.add(commit.writer.life)
+        for effect in commit.then:
+            if not isinstance(effect, Note) and effect.to is not None and not effect.to.is_done:
+                effect.to.set_error(error)
+        _notify(commit.writer, m.WriteFailed(error))
 
     def _settle(self, message: _Settle) -> None:
         """Use the pause: what waits in memory goes into the tables, so that later commits need not do it."""
@@ -371,6 +432,12 @@ def _is_barrier(append: Append) -> bool:
     return not append.drafts and append.session is None and not append.runs
 
 
+def _built_on_sand() -> AsmError:
+    return AsmError(
+        ErrorCode.STORAGE_WRITE_FAILED, "an earlier write of the same session could not be made durable"
+    )
+
+
 def _error_of(call: asyncio.Future[Any]) -> BaseException | None:
     """The error of a call, which counts as seen by this; None if it has none or was cancelled."""
     return None if call.cancelled() else call.exception()
@@ -392,10 +459,3 @@ def _notify(writer: Any, message: Any) -> None:
     # A notice: a writer whose mailbox its callers have filled must hear of its own writes all the same.
     if writer.is_alive():
         writer.life.put_notice(message)
-
-
-def _refuse(commit: m.Commit, error: AsmError) -> None:
-    for effect in commit.then:
-        if not isinstance(effect, Note) and effect.to is not None and not effect.to.is_done:
-            effect.to.set_error(error)
-    _notify(commit.writer, m.WriteFailed(error))

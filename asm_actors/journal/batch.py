@@ -3,7 +3,8 @@
 Pure. Rules:
 
 1. One batch is under way at a time. A batch is everything that waits, in order, up to two bounds.
-2. Nothing waits for company: if no commit is under way, the first write starts one.
+2. A write that somebody waits for starts a commit if none is under way. One that nobody waits for may linger a
+   moment for company (`is_urgent`).
 3. A failed batch stays the one under way. It is tried again, its first half before the rest, so that one write
    that cannot be made durable does not stop the others for ever; or it is given up as a whole.
 4. The line is bounded. From its low mark on it is *behind*: no run is given more of what its provider says. From
@@ -30,8 +31,10 @@ MAX_BYTES = 32 << 20
 
 BEHIND_EVENTS, BEHIND_BYTES = 2 * MAX_EVENTS, 2 * MAX_BYTES
 """The low mark: there is enough for two more commits, and reading providers faster would only fill memory."""
-FULL_EVENTS, FULL_BYTES = 25 * MAX_EVENTS, 16 * MAX_BYTES
-"""The high mark: some seconds of commits, or half a gigabyte."""
+FULL_EVENTS, FULL_BYTES = 5_000_000, 16 * MAX_BYTES
+"""The high mark: half a gigabyte, or as many events as would take a minute."""
+ENOUGH_EVENTS = 1_000
+"""So many make a commit worth while even if nobody waits for them."""
 
 _DRAFT_BYTES = 256
 _RECORD_BYTES = 512
@@ -52,6 +55,8 @@ class Batcher:
     under_way: list[Commit] | None = None
     n_waiting_events: int = 0
     n_waiting_bytes: int = 0
+    n_awaited: int = 0
+    """Writes in line that somebody waits for."""
     n_commits: int = 0
     n_events: int = 0
     largest: int = 0
@@ -61,6 +66,8 @@ class Batcher:
         self.waiting.append(commit)
         self.n_waiting_events += len(commit.append.drafts)
         self.n_waiting_bytes += size_of(commit.append)
+        if commit.then:
+            self.n_awaited += 1
 
     def take(self) -> list[Commit] | None:
         """Make the next batch the one under way and return it; None if there is nothing, or one is under way."""
@@ -70,7 +77,7 @@ class Batcher:
             batch = list(self.waiting)
             self.waiting.clear()
             count = self.n_waiting_events
-            self.n_waiting_events = self.n_waiting_bytes = 0
+            self.n_waiting_events = self.n_waiting_bytes = self.n_awaited = 0
         else:
             batch, count = self._take_some()
         self.n_commits += 1
@@ -93,6 +100,7 @@ class Batcher:
             size += taken
         self.n_waiting_events -= count
         self.n_waiting_bytes -= size
+        self.n_awaited -= _awaited(batch)
         return batch, count
 
     def halve(self) -> list[Commit]:
@@ -106,6 +114,7 @@ class Batcher:
         events = _count(rest)
         self.n_waiting_events += events
         self.n_waiting_bytes += sum(size_of(commit.append) for commit in rest)
+        self.n_awaited += _awaited(rest)
         self.n_events -= events
         return batch
 
@@ -121,6 +130,11 @@ class Batcher:
         return self.under_way is None and not self.waiting
 
     @property
+    def is_urgent(self) -> bool:
+        """Whether what waits should not linger: somebody waits for it, or there is enough of it."""
+        return self.n_awaited > 0 or self.n_waiting_events >= ENOUGH_EVENTS
+
+    @property
     def is_behind(self) -> bool:
         """Whether providers shall not be read any faster; see rule 4."""
         return self.n_waiting_events > BEHIND_EVENTS or self.n_waiting_bytes > BEHIND_BYTES
@@ -129,6 +143,10 @@ class Batcher:
     def is_full(self) -> bool:
         """Whether new work is refused; see rule 4."""
         return self.n_waiting_events > FULL_EVENTS or self.n_waiting_bytes > FULL_BYTES
+
+
+def _awaited(commits: Iterable[Commit]) -> int:
+    return sum(bool(commit.then) for commit in commits)
 
 
 def _count(commits: Iterable[Commit]) -> int:

@@ -38,9 +38,9 @@ from asm_actors.sessions.session import Session, SessionStatus
 
 # fmt: off
 __all__ = [
-    "Buffer", "Columns", "Segment", "columns_of", "event_ids_of", "events_of", "pack_drafts", "pack_run", "pack_segment",
-    "pack_session", "pack_values", "refuse_version", "seal_segment", "unpack_drafts", "unpack_run", "unpack_segment",
-    "unpack_session", "unpack_values", "unreadable",
+    "Buffer", "Columns", "Segment", "columns_of", "event_ids_of", "events_of", "pack_drafts", "pack_run",
+    "pack_segment", "pack_session", "pack_values", "refuse_version", "seal_segment", "unpack_drafts",
+    "unpack_run", "unpack_segment", "unpack_session", "unpack_values", "unreadable",
 ]
 # fmt: on
 

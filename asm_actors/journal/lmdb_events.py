@@ -11,7 +11,7 @@ from typing import Final
 
 from asm_actors.events import Event
 from asm_actors.journal.codec import Buffer, event_ids_of, unpack_segment, unreadable
-from asm_actors.journal.lmdb_layout import LOG, Locator, locators_after, number_of, pair_key, unpack_locators
+from asm_actors.journal.lmdb_layout import LOG, Locator, locators_after, number_of, unpack_locators
 from asm_actors.journal.lmdb_query import read_segments, scan_blocks, scan_segments
 from asm_actors.journal.lmdb_recent import Recent
 from asm_actors.journal.lmdb_tables import Tables
@@ -127,7 +127,7 @@ class LmdbEvents(LmdbView):
     def _scan_once(self, wanted: EventFilter, after: int, last: int, limit: int) -> EventPage:
         """Read on from ``after``: from memory if that gets further, else from the log."""
         with self._lock:
-            tail = None if self._follows else self._recent.tail.following(pair_key(after + 1, 0), _TAIL_SLICE)
+            tail = None if self._follows else self._recent.tail.following(after + 1, _TAIL_SLICE)
         if tail:
             try:
                 page = scan_blocks(tail, self._namer(None), wanted, after=after, last=last, limit=limit)

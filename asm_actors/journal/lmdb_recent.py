@@ -19,7 +19,14 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from asm_actors.journal.codec import unpack_run, unpack_session
 from asm_actors.journal.lmdb_block import FIRST_BODY, Directory
-from asm_actors.journal.lmdb_layout import LOCATOR_SIZE, LOG, first_block_of, locators_after, pack_locator
+from asm_actors.journal.lmdb_layout import (
+    LOCATOR_SIZE,
+    LOG,
+    first_block_of,
+    locators_after,
+    pack_locator,
+    pair_key,
+)
 from asm_actors.journal.placing import Group
 from asm_actors.runs.run import Run
 from asm_actors.sessions.session import Session
@@ -302,11 +309,9 @@ class Tail:
         """Return a block if it is still here."""
         return self._blocks.get(key)
 
-    def following(self, key: bytes, limit: int) -> list[tuple[bytes, bytes]] | None:
-        """Return up to ``limit`` blocks from the one that holds ``key`` on; None if older ones may be needed."""
-        place = bisect_left(self._keys, key)
-        if place == 0 and (not self._keys or self._keys[0] > key):
+    def following(self, position: int, limit: int) -> list[tuple[bytes, bytes]] | None:
+        """Return up to ``limit`` blocks from the one that holds ``position`` on; None if it is no longer here."""
+        place = bisect_left(self._keys, pair_key(position + 1, 0)) - 1
+        if place < 0:
             return None
-        if place == len(self._keys) or self._keys[place] > key:
-            place -= 1
         return [(found, self._blocks[found]) for found in self._keys[place : place + limit]]

@@ -225,15 +225,12 @@ class Tables:
             yield number_of(key)
 
     def blocks(self, position: int) -> Iterator[tuple[bytes, Buffer]]:
-        """Yield the blocks from the one that holds ``position`` on."""
+        """Yield the blocks from the one that holds ``position`` on; there is one."""
         cursor = self.cursor(LOG)
-        key = pair_key(position, 0)
-        if cursor.set_range(key):
-            if cursor.key() != key and not cursor.prev():
-                cursor.first()
-        elif not cursor.last():
-            return
-        yield from _forward(cursor)
+        # A block without events has the same first position as the one that follows it. So the last block which
+        # begins at or before the position is the one.
+        if cursor.prev() if cursor.set_range(pair_key(position + 1, 0)) else cursor.last():
+            yield from _forward(cursor)
 
     def blocks_from(self, key: bytes) -> Iterator[tuple[bytes, Buffer]]:
         """Yield the blocks from this key on."""

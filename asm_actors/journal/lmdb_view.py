@@ -144,9 +144,6 @@ class LmdbView:
             StorageError: ``storage_read_failed``, ``migration_required``: one of them cannot be read.
         """
         resume = bytes(tables.get(META, RESUME_KEY) or _ORIGIN)
-        if resume > self._last_block:
-            # More was settled than was seen here, so nothing that memory holds is needed.
-            self._recent = Recent()
         fresh = [
             (key, bytes(block), unpack_directory(block, LOG, key))
             for key, block in tables.blocks_from(max(resume, self._last_block))
@@ -156,6 +153,10 @@ class LmdbView:
             self._recent.take_blocks(fresh)
             self._last_block = fresh[-1][0]
             self._counters = counters_after(fresh[-1][2])
+        elif resume > self._last_block and (newest := tables.last_block()) is not None:
+            # All of it was settled between two looks: nothing to replay, but the journal has grown.
+            self._last_block = newest[0]
+            self._counters = counters_after(unpack_directory(newest[1], LOG, newest[0]))
         if resume != self._resume:
             self._recent.forget_before(resume)
             self._resume = resume

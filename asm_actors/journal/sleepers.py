@@ -48,3 +48,10 @@ class Sleepers:
         for ref in of_scope:
             del self._scopes[ref]
         return tuple(of_scope)
+
+    def take_all(self) -> tuple[Any, ...]:
+        """Forget everybody, and return them."""
+        refs = tuple(self._scopes)
+        self._scopes.clear()
+        self._refs.clear()
+        return refs

@@ -218,8 +218,8 @@ class SubscriptionActor(Actor):
         page = state.found(read.events, read.scanned, self._tail.position, is_over=read.is_over)
         if page is not None:
             self._answer(page)
-        elif state.cursor > read.cursor:
-            self._read()
+        elif state.scope.session_id is None and read.cursor < state.cursor < read.seen:
+            self._read()  # it looked at a part only
         else:
             self._rest(read.seen)
 

@@ -199,7 +199,16 @@ class ProviderActor(Actor):
             try:
                 if not self._is_open:
                     await self._open()
-                await self._read(call, call.request._replace(attempt=attempt))
+                request = (
+                    call.request
+                    if attempt == call.request.attempt
+                    else call.request._replace(attempt=attempt)
+                )
+                if self._provider.timeout is None:
+                    # Not through `_read`: each item of a stream resumes every frame between here and it.
+                    await self._read_stream(call, request)
+                else:
+                    await self._read(call, request, self._provider.timeout)
             except AsmError as error:
                 if call.cancelled:
                     return error  # its stream failed as it was closed
@@ -239,11 +248,7 @@ class ProviderActor(Actor):
         self._is_open = True
         return None
 
-    async def _read(self, call: _Call, request: Any) -> None:
-        timeout = self._provider.timeout
-        if timeout is None:
-            await self._read_stream(call, request)
-            return
+    async def _read(self, call: _Call, request: Any, timeout: float) -> None:  # noqa: ASYNC109 - told to providers
         try:
             async with asyncio.timeout(timeout) as limit:
                 await self._read_stream(call, request)

@@ -115,7 +115,8 @@ class RunActor(Actor):
         name = self._provider_name
         ref = self._services.whereis(provider_name(name or ""))
         if ref is None:
-            self._gone("neither the run nor its session names a provider" if name is None else f"provider {name} is not running")
+            is_named = name is not None
+            self._gone(f"provider {name} is not running" if is_named else "no provider was named")
             return
         self._provider = ref
         self._monitor = self.monitor(ref)
@@ -134,7 +135,11 @@ class RunActor(Actor):
 
     def _gone(self, text: str, *, for_good: bool = False) -> None:
         name = self._provider_name
-        for_good = for_good or name not in self._services.providers or name in self._services.directory.lost_providers
+        for_good = (
+            for_good
+            or name not in self._services.providers
+            or name in self._services.directory.lost_providers
+        )
         error = AsmError(
             ErrorCode.PROVIDER_UNAVAILABLE,
             text,

@@ -35,7 +35,7 @@ class DeadlineReached(NamedTuple):
 class Durable(NamedTuple):
     """From the journal: events of this run are durable; the run may go on."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
     """How many events."""
 
 

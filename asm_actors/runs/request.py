@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from asm_actors.providers.base import TurnRequest, messages_from_input
 from asm_actors.runs.run import Run

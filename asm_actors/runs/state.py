@@ -322,9 +322,7 @@ def _stop_overdue(state: RunState, message: StopOverdue, now: int) -> list[Effec
     return _finish_stop(state, [], now, is_closed=False) if state.phase is Phase.STOPPING else []
 
 
-def _finish_stop(
-    state: RunState, drafts: list[Draft], now: int, *, is_closed: bool = True
-) -> list[Effect]:
+def _finish_stop(state: RunState, drafts: list[Draft], now: int, *, is_closed: bool = True) -> list[Effect]:
     assert state.ending is not None
     status, kind, code, reason = state.ending
     details: dict[str, Any] = {"reason": reason} if reason else {}

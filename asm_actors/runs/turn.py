@@ -106,7 +106,7 @@ def drafts_of(
     for item in items:
         kind = type(item)
         if kind is TextDelta:
-            piece = item[0]
+            piece: str = item[0]  # type: ignore[assignment]
             text.append(piece)
             data = {"content": piece, "delta": piece}
             # What Draft(...) does, without the detour through its Python-level constructor.
@@ -114,7 +114,9 @@ def drafts_of(
         else:
             made = _TAKERS[kind](turn, item)
             if made is not None:
-                drafts.append(_new(Draft, (made[0], now, run_id, made[1], EMPTY, provider, correlation_id, None)))
+                drafts.append(
+                    _new(Draft, (made[0], now, run_id, made[1], EMPTY, provider, correlation_id, None))
+                )
     if drafts and not turn.has_spoken:
         turn.has_spoken = any(type(item) not in _PREAMBLE for item in items)
     return drafts

@@ -30,7 +30,7 @@ from asm_actors.sessions.open_runs import Ended, RunCrashed
 from asm_actors.sessions.queue import RunQueue
 from asm_actors.sessions.session import Session
 from asm_actors.sessions.state import SessionState
-from supervisors import Actor, ChildExited, Shutdown, Timer
+from supervisors import Actor, ActorDeadError, ChildExited, Shutdown, Timer
 from supervisors.exits import Crashed, ExitReason, describe
 from supervisors.slot_pool import Acquire, Release
 
@@ -85,8 +85,11 @@ class SessionActor(Actor):
         self._id = session_id
         limits = services.limits
         self.state = SessionState(_UNBORN, limits.max_concurrent_runs, RunQueue(limits.max_queued_runs))
-        # A restart of the journal restarts the sessions too, so its ref is good for this actor's life.
+        # A restart of the journal restarts the sessions too, so its ref is good for this actor's life. Without one that
+        # restart is about to come, and a session that began now could write nothing.
         self._journal = services.whereis(JOURNAL)
+        if self._journal is None:
+            raise AsmError(ErrorCode.INTERRUPTED, "the journal is being restarted; try again")
         self._birth = birth
         self._n_reading = 0
         self._is_over = False
@@ -112,12 +115,19 @@ class SessionActor(Actor):
             return SessionLoaded(store.session(session_id), tuple(runs), cause)
 
         try:
-            await self._journal.ask(Flush(), block=False)
+            await self._flushed()
             loaded = await self.blocking(read)
         except AsmError as error:
             self._not_loaded(error)
         else:
             self._loaded(loaded)
+
+    async def _flushed(self) -> None:
+        """Wait until everything that was told to the journal is durable."""
+        try:
+            await self._journal.ask(Flush(), block=False)
+        except ActorDeadError as error:
+            raise AsmError.wrap(ErrorCode.INTERRUPTED, error, "the journal is being restarted") from error
 
     def _not_loaded(self, error: AsmError) -> None:
         aside, self._aside = self._aside or [], None
@@ -127,6 +137,9 @@ class SessionActor(Actor):
         for _, reply in aside:
             _refuse(reply, error)
         self._strike_off(self._birth.open)
+        if error.retryable or error.code is ErrorCode.STORAGE_WRITE_FAILED:
+            # It may have runs to go on with, and nobody else would think of them.
+            self._recover_later(error)
         self.exit()
 
     def _loaded(self, loaded: SessionLoaded) -> None:
@@ -147,6 +160,11 @@ class SessionActor(Actor):
     def _strike_off(self, runs: Iterable[str]) -> None:
         for run_id in runs:
             self._services.directory.runs.pop(run_id, None)
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether it has not read its records yet."""
+        return self._aside is not None
 
     def run_ref(self, run_id: str) -> Any:
         """Ref of the actor of a run that is under way, or None."""
@@ -190,11 +208,14 @@ class SessionActor(Actor):
             raise error
         # The disk's fault, and then that of all sessions at once, or a caller's: it does not count as a crash. The next
         # life finds out whether the disk works again, and ends with this error what was under way.
-        sessions = self._services.whereis(SESSIONS)
-        if sessions is not None:
-            sessions.post(Recover((self._id,), error))
+        self._recover_later(error)
         self._give_up(error)
         self.exit(Shutdown("its writes failed"))
+
+    def _recover_later(self, cause: AsmError) -> None:
+        sessions = self._services.whereis(SESSIONS)
+        if sessions is not None:
+            sessions.post(Recover((self._id,), cause))
 
     # --- Effects -----------------------------------------------------------------------------------------------
 
@@ -212,12 +233,14 @@ class SessionActor(Actor):
         then = effect.then
         if then:
             then = [self._with_sequence(one) for one in then]
-        self._journal.tell(Commit(self._actor_ref, append, then))
         for run in effect.runs:
-            if run.id not in self.state.open:
+            if run.id not in state.open:
                 self._services.directory.runs.pop(run.id, None)
             else:
                 self._services.directory.runs[run.id] = self._id
+        if not self._journal.post(Commit(self._actor_ref, append, then)):
+            # The tree is about to take the sessions down, and to start them again with the journal.
+            self.exit(Shutdown("the journal is gone"))
 
     def _with_sequence(self, one: fx.Then) -> fx.Then:
         if type(one) is fx.Reply and type(one.value) is Session:
@@ -265,7 +288,7 @@ class SessionActor(Actor):
     async def _read_run(self, effect: fx.LoadRun) -> None:
         run: Run | None = None
         try:
-            await self._journal.ask(Flush(), block=False)
+            await self._flushed()
             run = await self.blocking(self._services.store.run, effect.run_id)
         except AsmError as error:
             if error.code is ErrorCode.RUN_NOT_FOUND:
@@ -328,6 +351,7 @@ class SessionActor(Actor):
 
     def on_stop(self) -> None:
         self._give_up(self._interrupted("was stopped"))
+        self._strike_off(self.state.open)
 
     def on_failure(self, *exc_info: Any) -> None:
         error = exc_info[1]
@@ -344,7 +368,7 @@ class SessionActor(Actor):
         """Tell those who wait. The journal tells the next life how things stand."""
         for asker in tuple(self._life.promised or ()):
             _refuse(asker, error)
-        self._strike_off(self.state.open)
+        # Its open runs stay in the directory: a drain that begins now must wait for the next life, which finds them.
 
 
 def _refuse(asker: Any, error: AsmError) -> None:

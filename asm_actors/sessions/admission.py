@@ -16,7 +16,14 @@ from asm_actors.sessions.open_runs import Phase, RunEntry
 from asm_actors.sessions.run_ends import cancel_run, outcome
 from asm_actors.sessions.session import SessionStatus
 from asm_actors.sessions.session_drafts import creation_data, session_draft
-from asm_actors.sessions.state import MAX_OPEN_RUNS, SESSIONS_POOL, SessionState, check_unborn, refusal
+from asm_actors.sessions.state import (
+    MAX_OPEN_RUNS,
+    SESSIONS_POOL,
+    Handler,
+    SessionState,
+    check_unborn,
+    refusal,
+)
 
 __all__ = ["HANDLERS", "begin_once", "check_deadline", "requeue"]
 
@@ -91,6 +98,14 @@ def _run_loaded(state: SessionState, message: m.RunLoaded, now: int, reply: Any)
             ErrorCode.RUN_NOT_FOUND,
             f"session {state.session.id} has no run {asked.run_id}",
             context={"session_id": state.session.id, "run_id": asked.run_id},
+        )
+        return [Refuse(message.reply, error)]
+    if not run.is_terminal:
+        # It was ended here, and the journal could not take that: this life is about to hear of it.
+        error = AsmError(
+            ErrorCode.STORAGE_WRITE_FAILED,
+            f"the end of run {run.id} could not be made durable; it is {run.status.value}",
+            context={"session_id": run.session_id, "run_id": run.id},
         )
         return [Refuse(message.reply, error)]
     if type(asked) is CancelRun:
@@ -197,7 +212,7 @@ def _starts_at_once(state: SessionState) -> bool:
     return state.may_start and not state.queue
 
 
-HANDLERS = {
+HANDLERS: dict[type, Handler] = {
     m.CreateRun: _create_run,
     m.SubmitRun: _submit,
     m.ExecuteRun: _execute,
@@ -205,6 +220,6 @@ HANDLERS = {
     m.RunOnce: _run_once,
     m.RunLoaded: _run_loaded,
 }
-"""Message type -> its handler `(state, message, now, reply) -> effects`."""
+"""Message type -> its handler."""
 
-_AGAIN = {m.ExecuteRun: _execute, m.AwaitRun: _await, CancelRun: cancel_run}
+_AGAIN: dict[type, Handler] = {m.ExecuteRun: _execute, m.AwaitRun: _await, CancelRun: cancel_run}

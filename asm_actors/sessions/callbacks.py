@@ -40,7 +40,11 @@ class _Callbacks:
     def _failed(self) -> None:
         self._failures += 1
         if self._failures == 1:
-            logger.exception("event_callback of run %s raised; the run goes on", self._run_id)
+            logger.error(
+                "event_callback of run %s raised; the run goes on",
+                self._run_id,
+                exc_info=True,  # noqa: LOG014 - called in a handler
+            )
 
     def call(self, event: Event) -> None:
         try:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from asm_actors.effects import Effect
 from asm_actors.sessions import admission, lifecycle, recovery, run_ends
-from asm_actors.sessions.state import SessionState
+from asm_actors.sessions.state import Handler, SessionState
 
 __all__ = ["knows", "step"]
 
-_Handler = Callable[[SessionState, Any, int, Any], list[Effect]]
-_HANDLERS: dict[type, _Handler] = {
+_HANDLERS: dict[type, Handler] = {
     **lifecycle.HANDLERS,
     **admission.HANDLERS,
     **run_ends.HANDLERS,

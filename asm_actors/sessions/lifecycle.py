@@ -15,7 +15,7 @@ from asm_actors.sessions.open_runs import Closing, Ended, Phase
 from asm_actors.sessions.run_ends import cancel_entry
 from asm_actors.sessions.session import SESSION_TRANSITIONS, SessionStatus
 from asm_actors.sessions.session_drafts import creation_data, reason_data, session_draft
-from asm_actors.sessions.state import SESSIONS_POOL, SessionState, check_unborn, refusal
+from asm_actors.sessions.state import SESSIONS_POOL, Handler, SessionState, check_unborn, refusal
 from asm_actors.transitions import advance
 
 __all__ = ["HANDLERS", "finish_closing"]
@@ -190,7 +190,7 @@ def _ended(state: SessionState, message: Ended, now: int, reply: Any) -> list[Ef
     return [Leave()]
 
 
-HANDLERS = {
+HANDLERS: dict[type, Handler] = {
     m.CreateSession: _create,
     m.GetSession: _get,
     m.GetStatus: _get_status,
@@ -204,4 +204,4 @@ HANDLERS = {
     m.SlotRefused: _slot_refused,
     Ended: _ended,
 }
-"""Message type -> its handler `(state, message, now, reply) -> effects`."""
+"""Message type -> its handler."""

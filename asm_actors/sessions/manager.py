@@ -34,7 +34,7 @@ T = TypeVar("T")
 def _blocking(
     operation: Callable[Concatenate[Operations, P], Future[T]],
 ) -> Callable[Concatenate[SessionManager, P], T]:
-    def method(self: SessionManager, *args: P.args, **kwargs: P.kwargs) -> T:
+    def method(self: SessionManager, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return operation(self._operations, *args, **kwargs).get()
 
     _dress(method, operation)
@@ -44,7 +44,7 @@ def _blocking(
 def _awaited(
     operation: Callable[Concatenate[Operations, P], Future[T]],
 ) -> Callable[Concatenate[AsyncSessionManager, P], Coroutine[Any, Any, T]]:
-    async def method(self: AsyncSessionManager, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def method(self: AsyncSessionManager, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await operation(self._operations, *args, **kwargs)
 
     _dress(method, operation)
@@ -144,8 +144,12 @@ class SessionManager(_Shared):
         return follow(subscription, run_id, result, event_callback)
 
     def run_once(
-        self, input: Any = None, *, event_callback: EventCallback | None = None, **options: Any
-    ) -> RunResult:  # noqa: A002, E501
+        self,
+        input: Any = None,  # noqa: A002 - the field's name is the argument's
+        *,
+        event_callback: EventCallback | None = None,
+        **options: Any,
+    ) -> RunResult:
         """Make a session, execute one run in it, complete it, and return the result; see `Operations.run_once`.
 
         Args:
@@ -260,7 +264,7 @@ class AsyncSessionManager(_Shared):
     async def execute_run(
         self, run_id: str, *, event_callback: EventCallback | None = None, **options: Any
     ) -> RunResult:
-        """As `SessionManager.execute_run`; the callback is called on this event loop and may be a coroutine function."""
+        """As `SessionManager.execute_run`; the callback runs on this event loop and may be a coroutine function."""
         if event_callback is None:
             return await self._operations.execute_run(run_id, **options)
         check_callback(event_callback)
@@ -276,7 +280,7 @@ class AsyncSessionManager(_Shared):
         event_callback: EventCallback | None = None,
         **options: Any,
     ) -> RunResult:
-        """As `SessionManager.run_once`; the callback is called on this event loop and may be a coroutine function."""
+        """As `SessionManager.run_once`; the callback runs on this event loop and may be a coroutine function."""
         if event_callback is None:
             return await self._operations.run_once(input, **options)
         check_callback(event_callback)

@@ -20,7 +20,7 @@ from asm_actors.sessions.messages import SessionLoaded
 from asm_actors.sessions.open_runs import Phase, RunEntry, run_draft
 from asm_actors.sessions.run_ends import end_run
 from asm_actors.sessions.session import SessionStatus
-from asm_actors.sessions.state import SESSIONS_POOL, SessionState
+from asm_actors.sessions.state import SESSIONS_POOL, Handler, SessionState
 
 __all__ = ["HANDLERS"]
 
@@ -63,5 +63,5 @@ def _interrupt(state: SessionState, run: Run, now: int, cause: AsmError | None) 
     return end_run(state, state.open[run.id], ended, (draft,), error, now)
 
 
-HANDLERS = {SessionLoaded: _restore}
-"""Message type -> its handler `(state, message, now, reply) -> effects`."""
+HANDLERS: dict[type, Handler] = {SessionLoaded: _restore}
+"""Message type -> its handler."""

@@ -19,7 +19,7 @@ from asm_actors.runs.run import Run, RunStatus
 from asm_actors.sessions.open_runs import Closing, DurableFor, Ended, Phase, RunCrashed, RunEntry, run_draft
 from asm_actors.sessions.session import Session, SessionStatus
 from asm_actors.sessions.session_drafts import reason_data, session_draft
-from asm_actors.sessions.state import SessionState
+from asm_actors.sessions.state import Handler, SessionState
 
 __all__ = ["HANDLERS", "cancel_entry", "cancel_run", "end_run", "outcome"]
 
@@ -198,7 +198,7 @@ def _remember_provider(state: SessionState, message: RunEnded) -> Session | None
     return state.session
 
 
-HANDLERS = {
+HANDLERS: dict[type, Handler] = {
     CancelRun: cancel_run,
     DeadlineReached: _deadline,
     RunAppends: _run_appends,
@@ -207,4 +207,4 @@ HANDLERS = {
     RunCrashed: _run_crashed,
     DurableFor: _durable_for,
 }
-"""Message type -> its handler `(state, message, now, reply) -> effects`."""
+"""Message type -> its handler."""

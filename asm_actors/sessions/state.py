@@ -16,7 +16,8 @@ The state is changed in place by its one owner, the session's actor.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from attrs import define, field
 
@@ -27,11 +28,15 @@ from asm_actors.sessions.open_runs import Closing, Phase, RunEntry
 from asm_actors.sessions.queue import RunQueue
 from asm_actors.sessions.session import Session, SessionStatus
 
-__all__ = ["MAX_OPEN_RUNS", "SESSIONS_POOL", "SessionState", "check_unborn", "refusal"]
+__all__ = ["MAX_OPEN_RUNS", "SESSIONS_POOL", "Handler", "SessionState", "check_unborn", "refusal"]
 
 SESSIONS_POOL = "sessions"
 MAX_OPEN_RUNS = 10_000
 """Runs of one session that may be open, created ones included; a bound on memory, not a limit to plan with."""
+
+
+Handler: TypeAlias = "Callable[[SessionState, Any, int, Any], list[Effect]]"
+"""Handles one kind of message: `(state, message, now, reply) -> effects`."""
 
 
 @define

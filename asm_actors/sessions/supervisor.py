@@ -13,22 +13,23 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, NamedTuple
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.runs.messages import CancelRun
 from asm_actors.runs.run import RunStatus
-from asm_actors.services import Services, session_name
+from asm_actors.services import JOURNAL, Services, session_name
 from asm_actors.sessions import door
 from asm_actors.sessions.actor import Birth, SessionActor
-from asm_actors.sessions.delivery import check_room
+from asm_actors.sessions.delivery import Delivery, check_room, not_running
 from asm_actors.sessions.messages import Recover
 from asm_actors.sessions.open_runs import Phase
 from asm_actors.sessions.requests import Claim, Deliver, DeliverToRun, Drain, DrainReport
 from asm_actors.sessions.session import SessionStatus
-from supervisors import ChildSpec, Down, DynamicSupervisor, Restart, SupervisorFlags
+from supervisors import ChildSpec, Down, DynamicSupervisor, ExitReason, Restart, StartFailed, SupervisorFlags
 from supervisors.control import ChildError
 from supervisors.future import Future
+from supervisors.instance import Instance
 
 __all__ = ["SessionsSupervisor"]
 
@@ -39,6 +40,8 @@ logger = logging.getLogger("asm_actors.sessions")
 FLAGS = SupervisorFlags(intensity=100, period=10.0)
 RECOVER_AT_ONCE = 200
 """Sessions that are revived before other actors have their turn."""
+RECOVER_PAUSE_S = 1.0
+"""How long a session stays down whose writes failed."""
 DRAIN_LOOK_S = 0.02
 
 
@@ -48,6 +51,12 @@ class _Look:
 
 class _RecoverMore:
     """To itself: go on reviving sessions."""
+
+
+class _RecoverNow(NamedTuple):
+    """To itself: the pause before these are revived is over."""
+
+    what: Recover
 
 
 class SessionsSupervisor(DynamicSupervisor):
@@ -61,6 +70,8 @@ class SessionsSupervisor(DynamicSupervisor):
         template = ChildSpec("session", SessionActor, (services,), restart=Restart.TRANSIENT, shutdown=5.0)
         super().__init__(template, flags=FLAGS, name_of=lambda session_id, _birth: session_name(session_id))
         self._services = services
+        # The children by session, from their start until this actor has heard of their end.
+        self._lives: dict[str, Any] = {}
         # What waits for the end of a session's last life, by its ref.
         self._held: dict[Any, list[tuple[Deliver | Recover, Any]]] = {}
         self._claims: dict[Hashable, list[tuple[Claim, Any]]] = {}
@@ -68,11 +79,15 @@ class SessionsSupervisor(DynamicSupervisor):
         self._cancelled: set[str] | None = None
         self._to_recover: deque[tuple[str, AsmError | None]] = deque()
         self._is_reading_open_runs = True
+        # Refs of sessions that were revived and had not read their records when that was looked at last.
+        self._reviving: set[Any] = set()
+        self._n_paused = 0
         self._handlers: dict[type, Callable[[Any], None]] = {
             Deliver: lambda message: self._deliver(message, self.reply_later()),
             DeliverToRun: self._deliver_to_run,
             Claim: lambda message: self._claim(message, self.reply_later()),
-            Recover: self._recover,
+            Recover: self._recover_soon,
+            _RecoverNow: self._recover_now,
             Down: self._life_is_over,
             Drain: self._begin_drain,
             _Look: self._look,
@@ -86,6 +101,7 @@ class SessionsSupervisor(DynamicSupervisor):
 
     def on_start(self) -> None:
         super().on_start()
+        self._services.directory.runs.clear()  # what the sessions of an earlier life left there
         self.spawn(self._read_open_runs(), name="recover")
 
     def on_receive(self, message: Any) -> Any:
@@ -112,6 +128,18 @@ class SessionsSupervisor(DynamicSupervisor):
         self._is_reading_open_runs = False
         self.actor_ref.post(Recover(found))
 
+    def _recover_soon(self, message: Recover) -> None:
+        if message.cause is None:
+            self._recover(message)
+        else:
+            # Its writes failed: the disk, and whoever clears it, get some time before they are tried again.
+            self._n_paused += 1
+            self.send_after(RECOVER_PAUSE_S, _RecoverNow(message))
+
+    def _recover_now(self, message: _RecoverNow) -> None:
+        self._n_paused -= 1
+        self._recover(message.what)
+
     def _recover(self, message: Recover) -> None:
         is_idle = not self._to_recover
         self._to_recover.extend((session_id, message.cause) for session_id in message.session_ids)
@@ -125,9 +153,10 @@ class SessionsSupervisor(DynamicSupervisor):
                 continue
             try:
                 if not self._hold(session_id, Recover((session_id,), cause), None):
-                    self._start_on_request((session_id, Birth(is_first=False, cause=cause)), {})
-            except ChildError:
-                return  # this supervisor is ending; the next start finds them again
+                    birth = Birth(is_first=False, cause=cause)
+                    self._reviving.add(self._start_on_request((session_id, birth), {}))
+            except (ChildError, StartFailed):
+                return  # this supervisor is ending, or about to; the next start finds them again
         if self._to_recover:
             self.actor_ref.post(message)
 
@@ -141,11 +170,9 @@ class SessionsSupervisor(DynamicSupervisor):
             check_room(ref)
         except AsmError as error:
             _refuse(reply, error, message)
-        except ChildError as error:
-            # This supervisor is ending, and with it the system.
-            _refuse(
-                reply, AsmError.wrap(ErrorCode.INVALID_OPERATION, error, "the system is stopping"), message
-            )
+        except ChildError:
+            # This supervisor is ending: with the system, or to be started again.
+            _refuse(reply, not_running(self._services), message)
         else:
             if reply is None:
                 ref.post(message.message)
@@ -158,19 +185,20 @@ class SessionsSupervisor(DynamicSupervisor):
         ref = self._services.whereis(session_name(session_id))
         if is_new:
             door.check_takes_work(self._services.directory)
-            if ref is not None or self.dispatcher.names.holder(session_name(session_id)) is not None:
+            if ref is not None:
                 raise AsmError(
                     ErrorCode.ALREADY_EXISTS, f"there is a session {session_id} already; choose another id"
                 )
         elif ref is not None:
             return ref
-        elif self._hold(session_id, message, reply):
+        if self._hold(session_id, message, reply):
             return None
         return self._start_on_request((session_id, Birth(is_first=is_new)), {})
 
     def _hold(self, session_id: str, message: Deliver | Recover, reply: Any) -> bool:
         """Keep a message until the session's last life is over, if it is just ending."""
-        ending = self.dispatcher.names.holder(session_name(session_id))
+        # Not who has the name: a life that is over has none, and its crash, reported or not, brings about the next one.
+        ending = self._lives.get(session_id)
         if ending is None:
             return False
         held = self._held.get(ending)
@@ -187,6 +215,17 @@ class SessionsSupervisor(DynamicSupervisor):
                 self._recover(held)
             else:
                 self._deliver(held, reply)
+
+    def _start(self, instance: Instance) -> Any:
+        ref = super()._start(instance)
+        self._lives[instance.args[0]] = ref
+        return ref
+
+    def _take_exit(self, ref: Any, reason: ExitReason) -> None:
+        instance = self._instances.get(ref)
+        if instance is not None and self._lives.get(instance.args[0]) is ref:
+            del self._lives[instance.args[0]]
+        super()._take_exit(ref, reason)
 
     def _deliver_to_run(self, message: DeliverToRun) -> None:
         reply = self.reply_later()
@@ -222,6 +261,9 @@ class SessionsSupervisor(DynamicSupervisor):
             _refuse(reply, error, claim.deliver)
         else:
             if known is None:
+                if isinstance(reply, Delivery):
+                    # Sent again, if it must be, within this claim: a second one would wait for this one for ever.
+                    reply.pending = claim.deliver
                 self._deliver(claim.deliver, reply)
                 await _answered(reply)
             elif not reply.is_done:
@@ -256,7 +298,12 @@ class SessionsSupervisor(DynamicSupervisor):
 
     def _open_work(self) -> tuple[bool, list[str]]:
         """Whether anything is under way that can end by itself, and which runs were to be executed and are open."""
-        busy = self._is_reading_open_runs or bool(self._to_recover) or bool(self._held)
+        journal = self._services.whereis(JOURNAL)
+        # A run that is over leaves the directory when its end is told to the journal; it counts when it is durable.
+        busy = journal is None or not journal.life.actor.is_idle
+        self._reviving = {ref for ref in self._reviving if ref.is_alive() and ref.life.actor.is_loading}
+        busy = busy or bool(self._to_recover or self._held or self._n_paused or self._reviving)
+        busy = busy or self._is_reading_open_runs
         unfinished: list[str] = []
         for run_id, session_id in self._services.directory.runs.items():
             ref = self._services.whereis(session_name(session_id))

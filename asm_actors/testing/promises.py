@@ -134,7 +134,9 @@ def live_faults(services: Services) -> list[str]:
     open_runs = {run.id for run in services.store.open_runs()}
     for run in runs:
         if run.state.run.id not in open_runs:
-            faults.append(f"the actor of run {run.state.run.id} lives ({run.state.phase}), and the run is over")
+            faults.append(
+                f"the actor of run {run.state.run.id} lives ({run.state.phase}), and the run is over"
+            )
     holding = sum(run.state.phase not in (Phase.WAITING, Phase.ENDED) for run in runs)
     waiting = sum(run.state.phase is Phase.WAITING for run in runs)
     faults += _pool_faults(services, RUN_SLOTS, RUNS_POOL, holding, waiting)
@@ -143,7 +145,9 @@ def live_faults(services: Services) -> list[str]:
     live = {session._id for session in sessions}
     for run_id, session_id in services.directory.runs.items():
         if run_id not in open_runs or session_id not in live:
-            faults.append(f"the directory has run {run_id} of {session_id}, which is not open in a live session")
+            faults.append(
+                f"the directory has run {run_id} of {session_id}, which is not open in a live session"
+            )
     return faults
 
 

@@ -172,6 +172,8 @@ class StoreContract(StoreQueryContract):
         assert refusal(store, new_session("b", idempotency_key="k")).details["session_id"] == "a"
         taken_run = Append("a", [], block(), runs=(run_of("a", "s", idempotency_key="q"),))
         assert refusal(store, taken_run).code is ErrorCode.ALREADY_EXISTS
+        twins = taken_run._replace(runs=tuple(run_of("a", name, idempotency_key="twin") for name in "uv"))
+        assert refusal(store, twins).code is ErrorCode.ALREADY_EXISTS
         pair = [new_session(name, idempotency_key="fresh") for name in "cd"]
         assert [isinstance(answer, AsmError) for answer in store.commit(pair)] == [False, True]
         put(store, new_session("e")._replace(runs=(run_of("e", "t", idempotency_key="q"),)))

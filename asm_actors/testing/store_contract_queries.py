@@ -237,6 +237,24 @@ class StoreQueryContract:
         assert 20 <= scanned <= 25
         assert store.read_all(after=50) == ([], 50)
 
+    def test_commits_without_events_leave_no_trace_in_the_order(self, store: Store) -> None:
+        """Before, between and after those that have some; in memory and from disk."""
+        record = Append("a", [], block(), Session("a", "agent"))
+        for settled in (False, True):
+            for k in range(4):
+                head = store.head("a") if store.has_session("a") else 0
+                put(store, record)
+                put(store, record._replace(drafts=chunks(k, start=head), base_id=block()))
+                put(store, record)
+            if settled:
+                store.close()
+                store.open()
+            last = store.last_position()
+            for after in range(last + 1):
+                found = store.read_all(after=after)
+                assert [event.position for event in found.events] == list(range(after + 1, last + 1))
+                assert found.position == last
+
     def test_readers_in_other_threads_see_whole_commits_in_order(self, store: Store) -> None:
         """While the writer goes on; settling in between is not seen."""
         put(store, new_session("a"))

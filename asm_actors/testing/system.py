@@ -16,19 +16,19 @@ the same journal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from asm_actors.config import Limits
-from asm_actors.errors import AsmError
+from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import Event
 from asm_actors.ids import Ids, SequentialIds
 from asm_actors.journal.memory import MemoryStore
 from asm_actors.journal.store import EventFilter, Store
 from asm_actors.providers.base import Provider
 from asm_actors.providers.retry import RetryPolicy
-from asm_actors.providers.scripted import ScriptedProvider
+from asm_actors.providers.scripted import ScriptedProvider, Source
 from asm_actors.runs.run import Run
 from asm_actors.services import Services
 from asm_actors.sessions.manager import SessionManager
@@ -49,6 +49,7 @@ class SimulatedSystem:
     Args:
         seed: Chooses the schedule, and the jitter of retries.
         providers: By name; by default one `ScriptedProvider` called ``mock``.
+        script: What that one plays.
         limits: Of the system.
         store: The journal; by default a `MemoryStore`, which `restart` keeps.
         retry: When a failed turn is tried again.
@@ -62,6 +63,7 @@ class SimulatedSystem:
         seed: int = 0,
         *,
         providers: Mapping[str, Provider] | None = None,
+        script: Source | None = None,
         limits: Limits | None = None,
         store: Store | None = None,
         retry: RetryPolicy | None = None,
@@ -70,7 +72,9 @@ class SimulatedSystem:
         ids: Ids | None = None,
     ) -> None:
         self.seed = seed
-        self.providers: Mapping[str, Provider] = {"mock": ScriptedProvider()} if providers is None else providers
+        self.providers: Mapping[str, Provider] = (
+            {"mock": ScriptedProvider(script)} if providers is None else providers
+        )
         self.limits = limits
         self.store: Store = MemoryStore() if store is None else store
         self.retry = retry
@@ -213,6 +217,15 @@ class SimulatedSystem:
         except AsmError as error:
             return error
         return None
+
+    def codes(self, futures: Iterable[Any]) -> list[ErrorCode | None]:
+        """How futures failed, which must be answered by now; None for those that did not."""
+        errors = map(self.error_of, futures)
+        return [None if error is None else error.code for error in errors]
+
+    def crash(self, ref: Any, text: str = "injected") -> None:
+        """Have an actor fail before its next message."""
+        self.dispatcher.crash(ref, RuntimeError(text))
 
     def check_journal(self) -> None:
         """Assert what must hold of the journal at every instant; see `testing.promises`."""

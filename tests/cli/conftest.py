@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,12 +79,15 @@ def run_asm() -> Asm:
     return Asm()
 
 
+PATIENCE_S = 30.0
+
+
 class Children:
-    """Child processes, none of which outlives its test."""
+    """Child processes, none of which outlives its test, nor `PATIENCE_S`: what reads from it then sees its end."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._all: list[subprocess.Popen[str]] = []
+        self._all: list[tuple[subprocess.Popen[str], threading.Timer]] = []
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start Python with these arguments; its output is text in pipes."""
@@ -97,7 +100,9 @@ class Children:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self._all.append(child)
+        watchdog = threading.Timer(PATIENCE_S, child.kill)
+        watchdog.start()
+        self._all.append((child, watchdog))
         return child
 
     def asm(self, *words: str) -> subprocess.Popen[str]:
@@ -111,9 +116,10 @@ class Children:
         return child, session_id, run_id
 
     def close(self) -> None:
-        for child in self._all:
-            if child.poll() is None:
-                child.send_signal(signal.SIGKILL)
+        for child, watchdog in self._all:
+            watchdog.cancel()
+            watchdog.join()
+            child.kill()
             child.wait()
             for stream in (child.stdin, child.stdout, child.stderr):
                 with contextlib.suppress(BrokenPipeError):

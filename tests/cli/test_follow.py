@@ -105,6 +105,17 @@ def test_following_another_process_ends_with_the_session_or_the_run(children, tm
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
+def test_following_the_journal_of_another_process_misses_nothing_when_that_process_ends(children, tmp_path):
+    holder, _, run_id = children.hold(tmp_path / "held")
+    follower = children.asm("events", "--journal", "held", "--follow", "--json", "--limit", "6")
+    seen = [json.loads(follower.stdout.readline()) for _ in range(5)]
+    holder.communicate()
+    seen += [json.loads(line) for line in follower.stdout]
+    assert [event["position"] for event in seen] == [1, 2, 3, 4, 5, 6]
+    assert (seen[-1]["type"], seen[-1]["run_id"]) == ("run_cancelled", run_id)
+    assert follower.wait() == 0
+
+
 def test_following_what_is_over_ends_at_once(run_asm, journal, names):
     found = run_asm.lines("events", names.session(1), "--journal", str(journal), "--follow")
     assert found[-1]["type"] == "session_completed"

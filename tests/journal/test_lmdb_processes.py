@@ -14,6 +14,7 @@ import pytest
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal.append import Append
 from asm_actors.journal.lmdb_store import LmdbStore
+from asm_actors.journal.writer_lock import WriterLock
 from asm_actors.runs.run import RunStatus
 from asm_actors.testing.store_builders import block, chunks, more, new_session, put, raises, run_of
 
@@ -23,7 +24,7 @@ READER = """
 import json, sys
 from asm_actors.errors import AsmError
 from asm_actors.journal.lmdb_store import LmdbStore
-store = LmdbStore(sys.argv[1], readonly=True)
+store = LmdbStore(sys.argv[1], readonly=True, map_size=1 << 17)
 store.open()
 print("ready", flush=True)
 for line in sys.stdin:
@@ -98,6 +99,10 @@ def test_another_process_reads_a_journal_while_it_is_written(store, tmp_path):
         later = ask(reader)
         assert later["sessions"] == {"a": [4, True, 4], "b": [2, True, 2]}
         assert (later["open"], later["position"], later["all"], later["sound"]) == ([], 6, 6, True)
+        store.settle()
+        put(store, more("b", 1, 2))
+        # What the writer settled leaves the reader's memory.
+        assert ask(reader)["unsettled"] == store.statistics().unsettled == 1
 
 
 def test_a_reader_follows_the_growth_of_the_map(store, tmp_path):
@@ -122,6 +127,36 @@ def test_a_reader_may_fall_behind_whole_settlements(store, tmp_path):
                 store.settle()
         answer = ask(reader)
         assert (len(answer["sessions"]), answer["unsettled"], answer["sound"]) == (31, 0, True)
+
+
+TRY = """
+import sys
+from pathlib import Path
+from asm_actors.errors import AsmError
+from asm_actors.journal.writer_lock import WriterLock
+try:
+    WriterLock(Path(sys.argv[1])).acquire()
+except AsmError as error:
+    print(error.details["pid"])
+else:
+    print("free")
+"""
+
+
+def test_the_writers_lock_survives_a_refusal_in_its_own_process(tmp_path):
+    def seen_by_another_process():
+        command = [sys.executable, "-c", TRY, str(tmp_path)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+    lock, other = WriterLock(tmp_path), WriterLock(tmp_path)
+    lock.acquire()
+    with pytest.raises(AsmError, match="this process writes") as caught:
+        other.acquire()
+    assert caught.value.details["pid"] == os.getpid()
+    other.release()
+    assert seen_by_another_process() == str(os.getpid())
+    lock.release()
+    assert seen_by_another_process() == "free"
 
 
 def test_a_second_writer_is_told_the_process_that_has_it(tmp_path):

@@ -97,6 +97,17 @@ def test_commits_settle_by_themselves_once_too_much_waits(make):
     assert store.verify().is_sound
 
 
+def test_settling_leaves_nothing_in_memory(make):
+    store = make()
+    run = run_of("a", "r", idempotency_key="q")
+    put(store, new_session("a", 2, idempotency_key="k")._replace(runs=(run,)), more("a", 1, 2))
+    store.settle()
+    recent = store._recent
+    left = (recent.sessions, recent.runs, recent.segments, recent.session_numbers, recent.run_numbers)
+    assert not any([*left, recent.session_keys, recent.run_keys, recent.runs_of, len(recent)])
+    assert (store.session_by_key("k"), store.run_by_key("a", "q")) == ("a", "r")
+
+
 # --- replay
 
 
@@ -171,6 +182,51 @@ def test_the_newest_events_are_read_from_memory(make, monkeypatch):
     monkeypatch.setattr(Environment, "begin_reading", lambda self: pytest.fail("the tables were opened"))
     assert numbers(store.read_session("a", EventFilter(after=2))) == [3, 4, 5]
     assert len(store.read_all(after=1).events) == 4
+
+
+def test_a_long_session_is_read_from_any_position(make):
+    store = make()
+    put(store, new_session("a"), new_session("b"))
+    for k in range(100):
+        put(store, more("a", 3, 3 * k), more("b", 2, 2 * k))
+        if k == 80:
+            store.settle()
+    positions = [event.position for event in store.read_session("a")]
+    for after in range(0, 500, 7):
+        page = store.read_all(after=after, limit=5, session_id="a")
+        assert [event.position for event in page.events] == [p for p in positions if p > after][:5]
+
+
+def test_a_reader_between_commit_and_its_publication_sees_everything_once(make, monkeypatch):
+    """What is being settled is then in the tables and still in memory."""
+    store = make()
+    put(store, new_session("a", 2)._replace(runs=(run_of("a", "r"),)))
+    store.settle()
+    put(store, more("a", 1, 2), new_session("b", 1))
+    put(store, Append("a", chunks(1), block(), None, (run_of("a", "s"),), 3))
+    seen = []
+    write = Environment.write
+
+    def write_and_read(self, work):
+        write(self, work)
+        seen.append(
+            (
+                numbers(store.read_session("a")),
+                [event.position for event in store.read_all(session_id="a").events],
+                [event.position for event in store.read_all().events],
+                names(store.sessions()),
+                names(store.runs("a")),
+                names(store.open_runs()),
+                store.head("a"),
+            )
+        )
+
+    monkeypatch.setattr(Environment, "write", write_and_read)
+    store.settle()
+    put(store, more("b", 1, 1))
+    everything = ([1, 2, 3, 4], [1, 2, 3, 5], [1, 2, 3, 4, 5], ["a", "b"], ["r", "s"], ["r", "s"], 4)
+    # The commit of the sixth event is not published when the second look is taken.
+    assert seen == [everything, everything]
 
 
 # --- one writer

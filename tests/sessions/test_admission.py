@@ -82,7 +82,9 @@ def test_malformed_runs_are_refused(bench, kind):
     core = bench()
     core.created("run_1")
     assert refused(core, kind(core.run("run_1"))) is ErrorCode.ALREADY_EXISTS
-    assert refused(core, kind(core.run().replace(id="run_2", session_id="ses_2"))) is ErrorCode.SESSION_MISMATCH
+    assert (
+        refused(core, kind(core.run().replace(id="run_2", session_id="ses_2"))) is ErrorCode.SESSION_MISMATCH
+    )
     over = core.run("run_2").with_error(BOOM, core.now)
     assert refused(core, kind(over)) is ErrorCode.VALIDATION_ERROR
     assert refused(core, kind({"id": "run_2"})) is ErrorCode.VALIDATION_ERROR
@@ -226,7 +228,11 @@ def test_questions_about_a_run_that_is_over_are_answered_from_the_journal(bench,
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [("failed", ErrorCode.PROVIDER_ERROR), ("cancelled", ErrorCode.CANCELLED), ("timeout", ErrorCode.TIMEOUT)],
+    [
+        ("failed", ErrorCode.PROVIDER_ERROR),
+        ("cancelled", ErrorCode.CANCELLED),
+        ("timeout", ErrorCode.TIMEOUT),
+    ],
 )
 def test_waiting_for_a_run_that_ended_otherwise_raises_how_it_ended(bench, status, code):
     core = bench()
@@ -274,7 +280,9 @@ def test_cancelling_a_started_run_is_told_to_its_actor_and_answered_with_its_end
     core = bench()
     core.submitted()
     for asker in ("a", "b"):
-        assert core.tell(CancelRun("enough", "run_1"), asker) == [fx.ToRun("run_1", CancelRun("enough", "run_1"))]
+        assert core.tell(CancelRun("enough", "run_1"), asker) == [
+            fx.ToRun("run_1", CancelRun("enough", "run_1"))
+        ]
     cancelled = AsmError(ErrorCode.CANCELLED, "stopped")
     answers = core.answers(core.tell(core.ended("run_1", error=cancelled, status="cancelled")))
     assert [answers[asker].status for asker in ("a", "b")] == ["cancelled", "cancelled"]

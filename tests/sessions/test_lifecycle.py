@@ -1,4 +1,4 @@
-"""Every (status, command) pair of a session: what is legal with its events, record and reply; what is not with its code."""
+"""Every (status, command) pair of a session: events, record and reply of what is legal, the code of what is not."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ def test_a_legal_command_writes_event_and_record_at_once_and_answers_behind_them
 
 
 @pairs(lambda outcome: outcome == "same")
-def test_asking_for_the_present_state_writes_nothing_and_is_answered_behind_earlier_writes(bench, status, command):
+def test_asking_for_the_present_state_writes_nothing_and_is_answered_behind_earlier_writes(
+    bench, status, command
+):
     core = bench(status)
     before = core.snapshot()
     effects = core.tell(COMMANDS[command], "asker")
@@ -244,7 +246,9 @@ def test_completing_with_open_runs_is_refused_and_changes_nothing(bench, phase):
     ],
     ids=["complete", "fail", "cancel"],
 )
-def test_ending_cancels_waiting_runs_at_once_running_ones_by_their_actors_and_comes_last(bench, command, event):
+def test_ending_cancels_waiting_runs_at_once_running_ones_by_their_actors_and_comes_last(
+    bench, command, event
+):
     core = bench()
     core.running("run_1")
     core.submitted("run_2")
@@ -252,7 +256,9 @@ def test_ending_cancels_waiting_runs_at_once_running_ones_by_their_actors_and_co
     core.tell(m.AwaitRun("run_2"), "waiter")
     effects = core.tell(command, "asker")
     assert core.types(effects) == ["run_cancelled", "run_cancelled"]
-    assert [(effect.run_id, effect.message.run_id) for effect in core.of(effects, fx.ToRun)] == [("run_1", "run_1")]
+    assert [(effect.run_id, effect.message.run_id) for effect in core.of(effects, fx.ToRun)] == [
+        ("run_1", "run_1")
+    ]
     assert core.answers(effects)["waiter"].code is ErrorCode.CANCELLED
     assert core.status is S.ACTIVE
     cancelled = AsmError(ErrorCode.CANCELLED, "stopped")

@@ -75,7 +75,9 @@ def test_created_runs_wait_to_be_executed(bench, run):
     assert core.started(core.tell(m.ExecuteRun("a"))) == ["a"]
 
 
-@pytest.mark.parametrize("status", [RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.AWAITING_APPROVAL], ids=str)
+@pytest.mark.parametrize(
+    "status", [RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.AWAITING_APPROVAL], ids=str
+)
 def test_a_run_that_was_under_way_fails_as_interrupted_which_may_be_tried_again(bench, run, status):
     core, effects = restored(bench, S.ACTIVE, run("a", status, **SUBMITTED))
     (write,) = core.of(effects, fx.Write)

@@ -48,7 +48,7 @@ class Caller:
         return await self.world.ask(self.name, what, *args, patience=self._patience(), **options)
 
     def _patience(self) -> float | None:
-        return self.rng.choice((None, None, None, 0.0, 0.3, 3.0))
+        return self.rng.choice((None, None, None, None, 0.0, 0.3, 3.0))
 
     def _beside(self, work: Awaitable[Any]) -> None:
         """Do something without waiting for it."""
@@ -64,10 +64,18 @@ class Caller:
         return self.rng.choice(("first", "second"))
 
     def _session(self) -> str:
-        return self.rng.choice(self.world.sessions)
+        """A session, mostly one that can still do something."""
+        known = self.world.sessions
+        useful = [name for name in known if not _OVER & self.world.store.statuses.get(name, set())]
+        return self.rng.choice(useful if useful and self.rng.random() < 0.85 else known)
 
     def _run(self) -> str | None:
-        return self.rng.choice(self.world.runs) if self.world.runs else None
+        """A run, mostly one that is not over."""
+        known = self.world.runs
+        if not known:
+            return None
+        useful = [name for name in known if name not in self.world.store.over]
+        return self.rng.choice(useful if useful and self.rng.random() < 0.7 else known)
 
     def _input(self) -> dict[str, str]:
         return {"prompt": draw_part(self.rng)}
@@ -92,8 +100,8 @@ class Caller:
             options["idempotency_key"] = "key_meeting"
         count = 2 if options and rng.random() < 0.3 else 1
         await asyncio.gather(*(self._start_session(options) for _ in range(count)))
-        if world.sessions and rng.random() < 0.9:
-            await self.ask("activate_session", self._session())
+        for session_id in [name for name in world.sessions if rng.random() < 0.8]:
+            await self.world.ask(self.name, "activate_session", session_id)
 
     async def _start_session(self, options: dict[str, Any]) -> None:
         session = await self.ask("start_session", agent_id=self.name, provider=self._provider(), **options)
@@ -113,7 +121,7 @@ class Caller:
         if chance < 0.15:
             options["id"] = f"run_chosen_{rng.randrange(3)}"
         elif chance < 0.3:
-            options["idempotency_key"] = f"key_{rng.randrange(2)}"
+            options["idempotency_key"] = f"key_{what}_{rng.randrange(2)}"
         if what == "submit_run":
             options["deadline"] = self._deadline()
         given = self._input()
@@ -220,6 +228,7 @@ class Caller:
         self.world.gates[number].open()
 
 
+_OVER = frozenset({"completed", "failed", "cancelled"})
 _Action = Callable[[Caller], Awaitable[None]]
 _ACTIONS: tuple[_Action, ...] = (
     Caller._submit,
@@ -233,10 +242,10 @@ _ACTIONS: tuple[_Action, ...] = (
     Caller._look,
     Caller._open_gate,
 )
-_WEIGHTS = (7, 5, 2, 3, 5, 4, 1, 2, 2, 1)
+_WEIGHTS = (10, 7, 3, 3, 5, 2, 2, 2, 2, 1)
 
 
 def draw_callers(world: World, rng: random.Random, prefix: str, least: int, most: int) -> list[Caller]:
     """Choose how many callers there are and how busy they are."""
     count = rng.randint(least, most)
-    return [Caller(world, f"{prefix}-{index}", rng.randint(2, 6)) for index in range(1, count + 1)]
+    return [Caller(world, f"{prefix}-{index}", rng.randint(3, 9)) for index in range(1, count + 1)]

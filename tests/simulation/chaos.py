@@ -86,7 +86,8 @@ class Chaos:
         else:
             seconds = rng.choice((0.01, 0.2, 1.0, 6.0))
             store.refuses_until = clock.monotonic() + seconds
-            self.world.log.note("disk", "is full for", seconds)
+            store.lies = rng.random() < 0.3
+            self.world.log.note("disk", "lies for" if store.lies else "is full for", seconds)
 
     def _hit(self, dispatcher: Any) -> None:
         victims = [

@@ -1,11 +1,16 @@
-"""Whether the runs of a session started in their turn, as its journal tells."""
+"""Whether runs start in their turn, and whether they start at all."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from asm_actors.config import Limits
 from asm_actors.events import Event, EventType
 from asm_actors.journal.store import Store
+from asm_actors.providers.base import prompt_from_input
+from asm_actors.runs.run import Run, RunStatus
+from asm_actors.services import RUN_SLOTS, Services, session_name
+from asm_actors.sessions.session import SessionStatus
 from asm_actors.testing.promises import RUN_ENDS
 
 
@@ -39,3 +44,33 @@ def _faults(events: list[Event], waiting: list[str], max_concurrent: int) -> Ite
                 waiting.remove(run_id)
                 if place >= max_concurrent:
                     yield f"{run_id} started before {waiting[:place]}, which were submitted earlier"
+
+
+def liveness_faults(services: Services, limits: Limits) -> Iterator[str]:
+    """Check, long after anything failed, that only those runs are open that wait for somebody.
+
+    A run under way plays a part that never ends. One that is to be executed has a live session, and that one is paused,
+    or its places, or all slots, are taken.
+    """
+    store = services.store
+    open_runs = [run for run in store.open_runs() if run.options.get("submitted") or _is_under_way(run)]
+    under_way = [run for run in open_runs if _is_under_way(run)]
+    for run in under_way:
+        if prompt_from_input(run.input).split()[0] not in ("stall", "mute"):
+            yield f"{run.id} should have ended by itself: {run.input}"
+    for run in open_runs:
+        if services.whereis(session_name(run.session_id)) is None:
+            yield f"{run.id} is {run.status}, and nobody looks after it"
+    slots = services.whereis(RUN_SLOTS).life.actor.statistics()
+    are_slots_free = all(numbers.in_use < (numbers.limit or numbers.in_use + 1) for numbers in slots.values())
+    for session in store.sessions(status=SessionStatus.ACTIVE):
+        mine = [run for run in open_runs if run.session_id == session.id]
+        n_under_way = sum(map(_is_under_way, mine))
+        actor = services.whereis(session_name(session.id))
+        is_waiting = actor is None or not actor.life.actor.state.holds_slot
+        if n_under_way < min(limits.max_concurrent_runs, len(mine)) and are_slots_free and not is_waiting:
+            yield f"{session.id} could start one of {[run.id for run in mine if not _is_under_way(run)]}"
+
+
+def _is_under_way(run: Run) -> bool:
+    return run.status is not RunStatus.PENDING

@@ -20,7 +20,7 @@ from asm_actors.testing.promises import journal_faults, live_faults
 from asm_actors.testing.system import SimulatedSystem
 from tests.simulation.callers import draw_callers
 from tests.simulation.chaos import Chaos
-from tests.simulation.order import order_faults
+from tests.simulation.order import liveness_faults, order_faults
 from tests.simulation.players import Player
 from tests.simulation.readers import Reader
 from tests.simulation.world import World, guarded
@@ -28,6 +28,10 @@ from tests.simulation.world import World, guarded
 _ENDS = ("plain", "plain", "drain", "cancel", "kill", "kill")
 _PATIENCE_S = 300.0
 """Simulated seconds after which an answer that should come is missing."""
+_MAX_STEPS = 30_000
+"""Ten times what a whole scenario takes: something that goes on for longer goes on for ever."""
+_CALM_S = 120.0
+"""Simulated seconds in which whatever can end by itself does: longer than retries, back-off and patience together."""
 
 
 @frozen
@@ -64,7 +68,7 @@ class Scenario:
         self.rng = rng = world.random("scenario")
         self.chaos = Chaos(world, world.random("chaos"))
         self.limits = Limits(
-            max_parallel_sessions=rng.randint(1, 4),
+            max_parallel_sessions=rng.choice((1, 2, 3, 3, 4)),
             max_parallel_runs=rng.randint(1, 3),
             max_concurrent_runs=rng.randint(1, 2),
             max_queued_runs=rng.randint(0, 3),
@@ -91,14 +95,14 @@ class Scenario:
         """Play it, and check it."""
         world = self.world
         world.log.note("scenario", "limits", *self.limits.to_map().values())
-        self.sim._start()
+        self._start()
         try:
             n_lives = self.rng.choice((1, 1, 1, 2))
             for life in range(n_lives):
                 self._busy(life)
                 self._end(self.rng.choice(_ENDS))
                 self.sim.seed += 1
-                self.sim._start()
+                self._start()
             self._calm()
         except Exception as error:
             import traceback
@@ -110,6 +114,10 @@ class Scenario:
             world.seed, tuple(world.faults), tuple(world.log.lines()), tuple(self._journal()), self.steps
         )
 
+    def _start(self) -> None:
+        self.sim._start()
+        self.sim.dispatcher.max_steps = _MAX_STEPS
+
     # --- Busy ----------------------------------------------------------------------------------------------------
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -118,7 +126,7 @@ class Scenario:
     def _busy(self, life: int) -> None:
         rng, world = self.rng, self.world
         world.log.note("scenario", f"life {life + 1}")
-        callers = draw_callers(world, rng, f"life{life + 1}", 2, 4)
+        callers = draw_callers(world, rng, f"life{life + 1}", 2, 5)
         self.tasks = []
         for caller in callers:
             self._spawn(caller.name, caller.work())
@@ -126,13 +134,16 @@ class Scenario:
         for reader in self.readers:
             self._spawn(reader.name, reader.work())
         if rng.random() < 0.8:
-            self.chaos.begin(rng.choice((30.0, 100.0, 300.0)), rng.randint(1, 6))
-        for _ in range(rng.randint(15, 60)):
+            self.chaos.begin(rng.choice((20.0, 60.0, 200.0)), rng.randint(1, 8))
+        for _ in range(rng.randint(10, 80)):
             if all(task.done() for task in self.tasks[:n_callers]):
                 break
             self._let_some_time_pass()
         if rng.random() < 0.6:
             self.chaos.end()
+            if rng.random() < 0.5:
+                self.sim.advance(20.0)
+                world.faults += live_faults(self.sim.services) if self.sim.system.is_running else ()
 
     def _let_some_time_pass(self) -> None:
         rng = self.rng
@@ -242,13 +253,15 @@ class Scenario:
         world, sim = self.world, self.sim
         world.log.note("scenario", "calm")
         self.chaos.end()
+        for gate in world.gates:
+            gate.open()
         self.tasks = []
         for caller in draw_callers(world, self.rng, "calm", 0, 1):
             self._spawn(caller.name, caller.work())
-        for gate in world.gates:
-            gate.open()
-        sim.advance(30.0)
-        self._spawn("janitor", self._end_all())
+        sim.advance(_CALM_S)
+        world.faults += live_faults(sim.services)
+        world.faults += liveness_faults(sim.services, self.limits)
+        self._spawn("janitor", self._end_all(self.tasks[:]))
         self._await_tasks()
         sim.settle()
         world.faults += live_faults(sim.services)
@@ -263,17 +276,17 @@ class Scenario:
             reader.check()
         world.store.close()
 
-    async def _end_all(self) -> None:
+    async def _end_all(self, others: list[asyncio.Task[Any]]) -> None:
+        """End what is open, until nobody makes anything new."""
         world, store = self.world, self.world.store
-        for run in store.open_runs():
-            await world.ask("janitor", "cancel_run", run.id)
-        world.faults += live_faults(self.sim.services) if not self._is_moving() else []
-        for session in store.sessions():
-            if not session.is_terminal:
+        is_last = False
+        while not is_last:
+            is_last = all(task.done() for task in others) and not world.waiting
+            for run in store.open_runs():
+                await world.ask("janitor", "cancel_run", run.id)
+            for session in store.open_sessions():
                 await world.ask("janitor", "cancel_session", session.id)
-
-    def _is_moving(self) -> bool:
-        return bool(self.sim.dispatcher.statistics().ready)
+            await asyncio.sleep(1.0)
 
     async def _read_on(self) -> None:
         for reader in self.readers:

@@ -61,6 +61,7 @@ class WatchedStore(MemoryStore):
         statuses: By id of a session or run, each status its committed records ever had.
         refuses_until: Until then, on the clock, commits fail.
         delay_s: How long a commit takes.
+        lies: Whether a commit that fails is taken all the same, as when only its acknowledgement is lost.
     """
 
     def __init__(self, clock: ManualClock, fault: Callable[[str], None]) -> None:
@@ -71,12 +72,14 @@ class WatchedStore(MemoryStore):
         self.over: set[str] = set()
         self.refuses_until = 0.0
         self.delay_s = 0.0
+        self.lies = False
         self.streaming: Callable[[str], bool] = lambda _run_id: False
 
     def commit(self, appends: Any, *, sync: bool = True) -> Any:
         # Whoever waits for the disk waits in a step of its own: what that changes is that time has passed.
         self._clock.advance(self.delay_s)
-        if self._clock.monotonic() < self.refuses_until:
+        fails = self._clock.monotonic() < self.refuses_until
+        if fails and not self.lies:
             raise AsmError(ErrorCode.STORAGE_WRITE_FAILED, "no space left in the scenario")
         answers = super().commit(appends, sync=sync)
         for append, answer in zip(appends, answers, strict=True):
@@ -86,6 +89,8 @@ class WatchedStore(MemoryStore):
                 self.statuses.setdefault(append.session_id, set()).add(append.session.status)
             for run in append.runs:
                 self._took_run(run)
+        if fails:
+            raise AsmError(ErrorCode.STORAGE_WRITE_FAILED, "the scenario's disk does not answer")
         return answers
 
     def _took_run(self, run: Run) -> None:

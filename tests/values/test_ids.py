@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from itertools import pairwise
 
 import pytest
 
-from asm_actors import ids as ids_module
 from asm_actors.ids import RandomIds, SequentialIds, event_id, normalized_event_id
 
 SOURCES = [RandomIds, SequentialIds]
@@ -73,12 +73,20 @@ def test_two_random_sources_start_at_different_blocks():
     assert RandomIds().block() != RandomIds().block()
 
 
-def test_a_forked_child_draws_its_own_start(monkeypatch):
+def test_a_forked_child_draws_its_own_names():
     ids = RandomIds()
-    parent = ids.block()
-    monkeypatch.setattr(ids_module.os, "getpid", lambda: -1)
-    child = ids.block()
-    assert (child - parent) % (1 << 128) != 1 << 32
+    ids.session()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, f"{ids.session()} {ids.block()}".encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        session, block = told.read().split()
+    os.waitpid(child, 0)
+    assert session != ids.session()
+    assert abs(int(block) - ids.block()) > 1 << 64
 
 
 def test_threads_never_share_a_block():

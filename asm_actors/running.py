@@ -1,0 +1,274 @@
+"""What both surfaces of a running system share: making its services, starting its tree, stopping it in order."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from attrs import evolve, frozen
+
+from asm_actors.capabilities.manifest import Manifest
+from asm_actors.config import Limits
+from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.handles import RunHandle, SessionHandle
+from asm_actors.ids import Ids, RandomIds
+from asm_actors.journal.lmdb_store import LmdbStore
+from asm_actors.journal.store import Store
+from asm_actors.providers.base import Provider
+from asm_actors.providers.retry import RetryPolicy
+from asm_actors.serialization import check_id, check_number, invalid
+from asm_actors.services import JOURNAL, SESSIONS, Services
+from asm_actors.sessions.requests import Drain, DrainReport
+from asm_actors.tree import root_spec
+from supervisors import ActorDeadError, Dispatcher, Future, LoopDispatcher, Supervisor
+from supervisors import control as supervision
+from supervisors.reports import IntensityReached, Report
+
+__all__ = ["Durability", "StopReport", "SystemBase", "make_services"]
+
+logger = logging.getLogger("asm_actors")
+
+Durability = Literal["commit", "interval", "none"]
+SYNC_INTERVAL_S = 1.0
+LINGER_S = 0.001
+"""What a provider says within a millisecond goes to its run in one message. A fast stream has many pieces in one, and
+a reader does not see the difference."""
+STOP_GRACE_S = 60.0
+"""How long the tree may take to stop after the drain: each level has its own shorter time."""
+
+
+@frozen
+class StopReport:
+    """How a system stopped.
+
+    Attributes:
+        orphans: Ids of runs that were to be executed and are still open; they are in the journal, and the next start
+            takes them up.
+        is_clean: Whether the tree stopped within its time.
+        signal: The signal that asked for it, if one did (`run_until_signal`).
+    """
+
+    orphans: tuple[str, ...] = ()
+    is_clean: bool = True
+    signal: int | None = None
+
+
+class SystemBase:
+    """What both surfaces share. Not for direct use."""
+
+    def __init__(self, services: Services, dispatcher: Dispatcher, *, owns_dispatcher: bool) -> None:
+        self._services = services
+        self._dispatcher = dispatcher
+        self._owns_dispatcher = owns_dispatcher
+        self._root: Any = None
+        self._stop_lock = threading.Lock()
+        self._draining: Future[DrainReport] | None = None
+        self._stopped: StopReport | None = None
+
+    @property
+    def services(self) -> Services:
+        """What the system's actors share; for diagnosis and tests."""
+        return self._services
+
+    @property
+    def store(self) -> Store:
+        """The journal's store, for reading."""
+        return self._services.store
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """Who runs the system's actors."""
+        return self._dispatcher
+
+    @property
+    def root(self) -> Any:
+        """Ref of the root supervisor."""
+        return self._root
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it takes work: started, and neither stopped nor given up by its own tree."""
+        return self._stopped is None and self._root is not None and self._root.is_alive()
+
+    def session(self, session_id: str) -> SessionHandle:
+        """A session as an actor: tell it, ask it; see `asm_actors.messages`."""
+        return SessionHandle(self._services, session_id)
+
+    def run(self, run_id: str) -> RunHandle:
+        """A run as an actor: ``system.run(id).tell(messages.CancelRun(reason="user"))``."""
+        return RunHandle(self._services, run_id)
+
+    def _note(self, report: Report) -> None:
+        if isinstance(report, IntensityReached) and report.child_id in self._services.providers:
+            name = str(report.child_id)
+            self._services.directory.lost_providers.add(name)
+            logger.critical(
+                "provider %s crashed more than %d times in %g s and is given up; its runs fail, others go on",
+                name,
+                report.intensity,
+                report.period,
+            )
+
+    def _begin(self) -> None:
+        """Open the store and start the tree; of a start that fails nothing is left. Blocks."""
+        try:
+            self._services.store.open()
+        except BaseException:
+            self._close_dispatcher()
+            raise
+        try:
+            self._dispatcher.open()
+            if self._services.whereis(JOURNAL) is not None:
+                raise AsmError(
+                    ErrorCode.INVALID_OPERATION,
+                    f"another actor system runs on {self._dispatcher!r}: give each its own dispatcher",
+                )
+            self._start_tree()
+        except BaseException:
+            self._finish(())
+            raise
+        self._services.directory.root = self._root
+
+    def _start_tree(self) -> None:
+        self._root = self._dispatcher.start(Supervisor, **root_spec(self._services, self._note))
+        try:
+            # Answered when all children have started, for the root starts them in its first step.
+            supervision.count_children(self._root).get(timeout=STOP_GRACE_S)
+        except ActorDeadError as error:
+            cause = getattr(self._root.exit_reason, "error", None) or error
+            found = cause
+            while found is not None and not isinstance(found, AsmError):
+                found = found.__cause__
+            raise found or AsmError.wrap(
+                ErrorCode.INTERNAL_ERROR, cause, f"the supervision tree could not be started: {cause!r}"
+            ) from cause
+
+    def _close_dispatcher(self) -> bool:
+        return self._dispatcher.close() if self._owns_dispatcher else True
+
+    def _drain(self, timeout: float | None, *, cancel: bool = False) -> Future[DrainReport]:
+        """Admit nothing new, and learn what is open after some time."""
+        future: Future[DrainReport] = Future()
+        sessions = self._services.whereis(SESSIONS)
+        if sessions is None:
+            future.set(DrainReport((), 0.0))
+            return future
+        return sessions.ask_into(Drain(timeout, cancel), future)  # type: ignore[no-any-return]
+
+    def _stop(self, drain: bool, timeout: float | None, cancel_runs: bool) -> StopReport:
+        """Stop in order; idempotent, from any thread but the dispatcher's. Blocks.
+
+        A second caller waits for the first one's stop, and hurries it if its own time for the drain is over earlier.
+        """
+        wait = timeout if drain or cancel_runs else 0.0
+        if self._stop_lock.locked():
+            self._let_drain_end(wait)
+        with self._stop_lock:
+            if self._stopped is None:
+                orphans: tuple[str, ...] = ()
+                if self.is_running:
+                    orphans = self._await_drain(wait, cancel=cancel_runs)
+                self._services.directory.is_stopping = True
+                self._stopped = self._finish(orphans)
+            return self._stopped
+
+    def _await_drain(self, timeout: float | None, *, cancel: bool) -> tuple[str, ...]:
+        self._draining = self._drain(timeout, cancel=cancel)
+        try:
+            return self._draining.get().orphans
+        except ActorDeadError:  # the tree gave up meanwhile
+            return tuple(self._services.directory.runs)
+
+    def _let_drain_end(self, timeout: float | None) -> None:
+        """Have a drain that is under way end within another time."""
+        draining = self._draining
+        if draining is not None and timeout is not None:
+
+            def end(own: Future[DrainReport]) -> None:
+                if not draining.is_done:
+                    draining.set(own.get())
+
+            self._drain(timeout).add_done_callback(end)
+
+    def _check_running(self) -> None:
+        if not self.is_running:
+            raise AsmError(ErrorCode.INVALID_OPERATION, "the actor system is not running; start one first")
+
+    def _stopped_by(self, number: int | None) -> StopReport:
+        assert self._stopped is not None
+        if number is None:
+            raise AsmError(
+                ErrorCode.INTERNAL_ERROR, "the supervision tree gave up; its reports are in the log"
+            )
+        return evolve(self._stopped, signal=number)
+
+    def _finish(self, orphans: tuple[str, ...]) -> StopReport:
+        """Stop the tree, end the dispatcher, close the store. Blocks."""
+        is_clean = True
+        if self._root is not None and self._root.is_alive():
+            try:
+                self._root.stop(timeout=STOP_GRACE_S)
+            except Exception:
+                is_clean = False
+                logger.exception("the tree did not stop in time and is killed")
+                self._root.kill()
+        is_clean = self._close_dispatcher() and is_clean
+        self._services.store.close()
+        return StopReport(orphans, is_clean)
+
+
+def make_services(
+    journal: str | os.PathLike[str] | Store,
+    providers: Mapping[str, Provider] | None,
+    limits: Limits | None,
+    durability: Durability,
+    retry: RetryPolicy | None,
+    ids: Ids | None,
+    seed: int | None,
+    patience: float,
+    dispatcher: Dispatcher,
+) -> Services:
+    """Check the arguments of a start (told at `ActorSystem.start`) and make of them what the actors share.
+
+    Raises:
+        ValidationError: One is malformed.
+    """
+    if not isinstance(limits, Limits | None):
+        raise invalid("limits", "must be an asm_actors.Limits", limits)
+    if not isinstance(retry, RetryPolicy | None):
+        raise invalid("retry", "must be an asm_actors.RetryPolicy", retry)
+    check_number(patience, "patience")
+    if not isinstance(providers, Mapping | None):
+        raise invalid("providers", "must be a map from names to providers", providers)
+    if durability not in ("commit", "interval", "none"):
+        raise invalid("durability", "must be commit, interval or none", durability)
+    named = dict(providers or {})
+    manifests: dict[str, Manifest] = {}
+    for name, provider in named.items():
+        check_id(name, "the name of a provider")
+        if not isinstance(provider, Provider):
+            raise invalid(f"providers[{name!r}]", "must be a provider (see asm_actors.Provider)", provider)
+        provider.name = name
+        manifests[name] = provider.capabilities()
+    store = LmdbStore(journal, durability=durability) if isinstance(journal, str | os.PathLike) else journal
+    if not isinstance(store, Store):
+        raise invalid("journal", "must be a directory, or a store", journal)
+    return Services(
+        store=store,
+        dispatcher=dispatcher,
+        ids=ids or RandomIds(),
+        providers=named,
+        manifests=manifests,
+        default_provider=next(iter(named)) if len(named) == 1 else None,
+        limits=limits or Limits(),
+        retry=retry or RetryPolicy(),
+        sync=durability == "commit",
+        sync_interval=SYNC_INTERVAL_S if durability == "interval" else None,
+        linger=LINGER_S if isinstance(dispatcher, LoopDispatcher) else 0.0,
+        patience=patience,
+        random=random.Random(seed),  # noqa: S311 - jitter
+    )

@@ -1,0 +1,452 @@
+"""The rules of the house: layers, foreign libraries, cycles, sizes, doors. Read from the source with `ast`.
+
+A module that breaks a rule for a good reason stands in a table below with that reason; a reason that is no longer
+needed fails too, so that the tables only get shorter.
+"""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import io
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGES = ("asm_actors", "supervisors")
+
+# --- The tables -------------------------------------------------------------------------------------------------
+
+# From the bottom up: a module imports its own layer and those below. A module belongs to the first layer that names it.
+LAYERS: dict[str, tuple[str, ...]] = {
+    # What things are. Pure: no clock, no threads, no log, no input and output.
+    "values": (
+        "asm_actors.ids",
+        "asm_actors.errors",
+        "asm_actors.error_codes",
+        "asm_actors.events",
+        "asm_actors.config",
+        "asm_actors.jsonable",
+        "asm_actors.serialization",
+        "asm_actors.records",
+        "asm_actors.transitions",
+        "asm_actors.capabilities*",
+        "asm_actors.normalization*",
+        "asm_actors.sessions.session",
+        "asm_actors.runs.run",
+        "asm_actors.runs.result",
+        "asm_actors.journal.append",
+        "asm_actors.journal.query",
+        "asm_actors.providers.items",
+    ),
+    # What happens, as functions of state and message. Pure likewise.
+    "cores": (
+        "asm_actors.effects",
+        "asm_actors.messages",
+        "asm_actors.*.messages",
+        "asm_actors.*.state",
+        "asm_actors.sessions.admission",
+        "asm_actors.sessions.core",
+        "asm_actors.sessions.lifecycle",
+        "asm_actors.sessions.open_runs",
+        "asm_actors.sessions.queue",
+        "asm_actors.sessions.recovery",
+        "asm_actors.sessions.requests",
+        "asm_actors.sessions.run_ends",
+        "asm_actors.sessions.session_drafts",
+        "asm_actors.runs.request",
+        "asm_actors.runs.turn",
+        "asm_actors.journal.batch",
+        "asm_actors.journal.sleepers",
+        "asm_actors.journal.store",
+        "asm_actors.journal.subscription",
+        "asm_actors.providers.base",
+    ),
+    # Where the world begins: stores, models. No actors.
+    "edges": (
+        "asm_actors.journal.codec",
+        "asm_actors.journal.lmdb_*",
+        "asm_actors.journal.memory",
+        "asm_actors.journal.placing",
+        "asm_actors.journal.tail",
+        "asm_actors.journal.writer_lock",
+        "asm_actors.providers.anthropic*",
+        "asm_actors.providers.retry",
+        "asm_actors.providers.script*",
+    ),
+    # Actors around the cores, and what they share.
+    "shells": (
+        "asm_actors.services",
+        "asm_actors.*.actor",
+        "asm_actors.journal.subscriber",
+        "asm_actors.sessions.carrying",
+        "asm_actors.sessions.delivery",
+        "asm_actors.sessions.door",
+        "asm_actors.sessions.supervisor",
+    ),
+    # What callers hold.
+    "surfaces": (
+        "asm_actors.handles",
+        "asm_actors.status",
+        "asm_actors.journal.follow",
+        "asm_actors.sessions.callbacks",
+        "asm_actors.sessions.manager",
+        "asm_actors.sessions.operations",
+        "asm_actors.sessions.*_operations",
+    ),
+    # The whole.
+    "top": (
+        "asm_actors.tree",
+        "asm_actors.running",
+        "asm_actors.signals",
+        "asm_actors.system",
+        "asm_actors.testing*",
+        "asm_actors.cli*",
+        "asm_actors",
+    ),
+}
+# Docstrings only.
+EMPTY_DOORS = {f"asm_actors.{part}" for part in ("journal", "providers", "runs", "sessions", "testing")}
+
+PURE_SUPERVISORS = ("drain", "exits", "intensity", "plan", "slots", "spec")
+IMPURE = {"asyncio", "logging", "os", "random", "socket", "subprocess", "threading", "time"}
+PURITY_EXCEPTIONS = {
+    "asm_actors.ids": "draws names from the system's random source; cores are given names",
+}
+
+# In asm_actors each foreign library has one file, in which its types and errors end.
+FOREIGN = {
+    "msgpack": ("asm_actors.journal.codec",),
+    "lmdb": ("asm_actors.journal.lmdb_env",),
+    "anthropic": ("asm_actors.providers.anthropic",),
+    "tenacity": ("asm_actors.providers.retry", "supervisors.backoff"),
+    "uvloop": ("supervisors.loops",),
+    "pykka": ("supervisors*",),
+    "click": ("asm_actors.cli*",),
+    "rich": ("asm_actors.cli*",),
+    "attrs": ("*",),
+}
+
+# Actors are wired together in `tree` alone, but for these.
+ACTOR_IMPORTS = {
+    (
+        "asm_actors.sessions.actor",
+        "asm_actors.runs.actor",
+    ): "a session is the parent of its runs and starts them",
+}
+
+MAX_LINES = 400
+MAX_FUNCTION_LINES = 60
+# The longest a file may be, and why it is not split.
+LONG_FILES: dict[str, tuple[int, str]] = {
+    "asm_actors.journal.actor": (440, "one actor; its pure parts are in batch, sleepers and tail already"),
+    "supervisors.life": (440, "one life from its start to its exit report; half of it is prose"),
+    "supervisors.loop_dispatcher": (
+        440,
+        "one loop and its thread; watchdog, pool and loops are files already",
+    ),
+}
+LONG_FUNCTIONS: dict[str, tuple[int, str]] = {}
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------
+
+
+class Import(NamedTuple):
+    """One import of a module."""
+
+    name: str
+    """What is imported: a module, as far as it can be told."""
+    is_typing: bool
+    """Under TYPE_CHECKING."""
+    is_late: bool
+    """Inside a function."""
+
+
+class Module(NamedTuple):
+    """One file."""
+
+    name: str
+    path: Path
+    source: str
+    tree: ast.Module
+    imports: tuple[Import, ...]
+
+
+def _name_of(path: Path) -> str:
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+PATHS = {_name_of(path): path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py")}
+
+
+def _imports(nodes: list[ast.stmt], *, typing: bool = False, late: bool = False) -> Iterator[Import]:
+    for node in nodes:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from _imports(node.body, typing=True, late=late)
+            yield from _imports(node.orelse, typing=typing, late=late)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, typing, late)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module is not None
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield Import(whole if whole in PATHS else node.module, typing, late)
+        else:
+            inside = late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+                below = getattr(node, part, None)
+                if isinstance(below, list):
+                    yield from _imports(below, typing=typing, late=inside)
+
+
+def _read(name: str, path: Path) -> Module:
+    source = path.read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    return Module(name, path, source, tree, tuple(_imports(tree.body)))
+
+
+MODULES = {name: _read(name, path) for name, path in sorted(PATHS.items())}
+DOMAIN = [module for name, module in MODULES.items() if name.startswith("asm_actors")]
+
+
+def _layer(name: str) -> int | None:
+    for height, patterns in enumerate(LAYERS.values()):
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+            return height
+    return None
+
+
+def _up_to(layer: str) -> list[Module]:
+    """Modules of a layer and of those below."""
+    bound = list(LAYERS).index(layer)
+    return [module for module in DOMAIN if (height := _layer(module.name)) is not None and height <= bound]
+
+
+def _own(module: Module) -> list[str]:
+    """Modules of this repository that a module imports at run time."""
+    return [found.name for found in module.imports if not found.is_typing and found.name in PATHS]
+
+
+# --- Layers -----------------------------------------------------------------------------------------------------
+
+
+def test_every_module_of_the_domain_has_a_layer():
+    homeless = [m.name for m in DOMAIN if m.name not in EMPTY_DOORS and _layer(m.name) is None]
+    assert homeless == [], "name them in LAYERS"
+
+
+def test_every_name_in_the_table_of_layers_is_of_some_module():
+    named = [(layer, pattern) for layer, patterns in LAYERS.items() for pattern in patterns]
+    assert [entry for entry in named if not fnmatch.filter(PATHS, entry[1])] == []
+
+
+def test_modules_import_their_own_layer_and_those_below():
+    layers = list(LAYERS)
+    upward = [
+        f"{module.name} ({layers[height]}) imports {name} ({layers[above]})"
+        for module in DOMAIN
+        if (height := _layer(module.name)) is not None
+        for name in _own(module)
+        if name not in EMPTY_DOORS and (above := _layer(name)) is not None and above > height
+    ]
+    assert upward == []
+
+
+def test_values_cores_and_edges_know_no_actors():
+    knowing = [
+        f"{module.name} imports {name}"
+        for module in _up_to("edges")
+        for name in _own(module)
+        if name.startswith("supervisors")
+    ]
+    assert knowing == []
+
+
+def test_values_and_cores_are_pure():
+    impure = {
+        module.name
+        for module in _up_to("cores")
+        for found in module.imports
+        if not found.is_typing and found.name.split(".")[0] in IMPURE
+    }
+    assert impure == set(PURITY_EXCEPTIONS)
+
+
+def test_the_pure_files_of_supervisors_are_pure():
+    forbidden = IMPURE | {"pykka"}
+    impure = [
+        f"{name} imports {found.name}"
+        for name in PURE_SUPERVISORS
+        for found in MODULES[f"supervisors.{name}"].imports
+        if not found.is_typing and found.name.split(".")[0] in forbidden
+    ]
+    assert impure == []
+
+
+def test_supervisors_know_nothing_of_the_domain():
+    knowing = [
+        module.name
+        for name, module in MODULES.items()
+        if name.startswith("supervisors")
+        and any(found.name.split(".")[0] == "asm_actors" for found in module.imports)
+    ]
+    assert knowing == []
+
+
+def test_actors_are_wired_together_in_the_tree_alone():
+    def is_actor(name: str) -> bool:
+        return name.endswith((".actor", ".subscriber")) or name == "asm_actors.sessions.supervisor"
+
+    wired = {
+        (module.name, name)
+        for module in DOMAIN
+        for name in _own(module)
+        if is_actor(name)
+        and name.startswith("asm_actors.")
+        and module.name.split(".")[1:2] not in (["tree"], ["testing"])
+        and module.name.split(".")[:2] != name.split(".")[:2]
+    }
+    assert wired == set(ACTOR_IMPORTS)
+
+
+def test_there_are_no_cycles():
+    graph = {
+        name: {found.name for found in module.imports if not found.is_typing and not found.is_late}
+        & set(PATHS)
+        for name, module in MODULES.items()
+    }
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join((*path[path.index(name) :], name))
+        if name in done:
+            return
+        for other in sorted(graph[name] - {name}):
+            visit(other, (*path, name))
+        done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+# --- Foreign libraries ------------------------------------------------------------------------------------------
+
+
+def test_every_foreign_library_has_its_place():
+    known = set(sys.stdlib_module_names) | set(PACKAGES)
+    astray = [
+        f"{module.name} imports {found.name}"
+        for module in MODULES.values()
+        for found in module.imports
+        if (library := found.name.split(".")[0]) not in known
+        and not any(fnmatch.fnmatchcase(module.name, place) for place in FOREIGN.get(library, ()))
+    ]
+    assert astray == []
+
+
+# --- Sizes ------------------------------------------------------------------------------------------------------
+
+
+def _too_long(sizes: dict[str, int], bound: int, excepted: dict[str, tuple[int, str]]) -> dict[str, int]:
+    assert set(excepted) - set(sizes) == set(), "there is no such thing any more"
+    return {name: size for name, size in sizes.items() if size > excepted.get(name, (bound, ""))[0]}
+
+
+def test_files_are_short():
+    sizes = {name: len(module.source.splitlines()) for name, module in MODULES.items()}
+    assert _too_long(sizes, MAX_LINES, LONG_FILES) == {}
+
+
+def _code_lines(module: Module) -> set[int]:
+    """Lines that hold code: neither blank, nor only a comment."""
+    skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(module.source).readline):
+        if token.type not in skipped:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    return lines
+
+
+def _docstring_lines(node: ast.AST) -> set[int]:
+    body = getattr(node, "body", [])
+    first = body[0] if body else None
+    if (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    ):
+        return set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+    return set()
+
+
+def test_functions_are_short():
+    sizes: dict[str, int] = {}
+    for module in MODULES.values():
+        code = _code_lines(module)
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = set(range(node.lineno, (node.end_lineno or node.lineno) + 1)) & code
+                sizes[f"{module.name}:{node.name}"] = len(lines - _docstring_lines(node))
+    assert _too_long(sizes, MAX_FUNCTION_LINES, LONG_FUNCTIONS) == {}
+
+
+# --- Doors ------------------------------------------------------------------------------------------------------
+
+
+def _all_of(module: Module) -> list[str] | None:
+    for node in module.tree.body:
+        if isinstance(node, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets
+        ):
+            names: list[str] = ast.literal_eval(node.value)
+            return names
+    return None
+
+
+def _constants_first(name: str) -> tuple[int, str]:
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_is_documented_and_lists_its_public_names_in_order(name):
+    module = MODULES[name]
+    assert ast.get_docstring(module.tree), "a module begins by saying what it is"
+    names = _all_of(module)
+    if names is None:
+        return
+    assert names in (sorted(set(names)), sorted(set(names), key=_constants_first))
+    bare = [
+        node.name
+        for node in module.tree.body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name in names
+        and not ast.get_docstring(node)
+    ]
+    assert bare == [], "public names have docstrings"
+
+
+def test_the_doors_of_parts_hold_nothing():
+    for name in EMPTY_DOORS:
+        body = [node for node in MODULES[name].tree.body if not isinstance(node, ast.Expr)]
+        assert all(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in body), name
+
+
+def test_every_module_defers_its_annotations():
+    eager = [
+        name
+        for name, module in MODULES.items()
+        if any(not isinstance(node, ast.Expr) for node in module.tree.body)
+        and not any(
+            isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in module.tree.body
+        )
+    ]
+    assert eager == []
