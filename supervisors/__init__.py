@@ -1,12 +1,12 @@
 """Supervised actors on Pykka: supervision trees in OTP's sense, for tens of thousands of actors in one process.
 
-    Actor, ThreadActor              what runs: on a dispatcher's slices, or on a thread of its own
-    LoopDispatcher                  runs actors in production, on an asyncio loop in one thread
-    SimulationDispatcher            runs the same actors step by step: a seed, a manual clock, injected crashes
-    Supervisor, DynamicSupervisor   start, watch, restart and stop children, by ChildSpec and SupervisorFlags
-    SlotPool                        permission to run one of N; held by an actor, freed by its exit
-    Registry                        names that outlive refs
-    supervisors.testing             settle, Probe, Gate: no test needs to sleep
+Actor, ThreadActor              what runs: on a dispatcher's slices, or on a thread of its own
+LoopDispatcher                  runs actors in production, on an asyncio loop in one thread
+SimulationDispatcher            runs the same actors step by step: a seed, a manual clock, injected crashes
+Supervisor, DynamicSupervisor   start, watch, restart and stop children, by ChildSpec and SupervisorFlags
+SlotPool                        permission to run one of N; held by an actor, freed by its exit
+Registry                        names that outlive refs
+supervisors.testing             settle, Probe, Gate: no test needs to sleep
 """
 
 from __future__ import annotations

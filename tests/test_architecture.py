@@ -63,6 +63,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "asm_actors.runs.turn",
         "asm_actors.journal.batch",
         "asm_actors.journal.sleepers",
+        "asm_actors.journal.answers",
+        "asm_actors.journal.statistics",
         "asm_actors.journal.store",
         "asm_actors.journal.subscription",
         "asm_actors.providers.base",

@@ -16,20 +16,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakSet
 
-from attrs import frozen
-
-from asm_actors.effects import Note, Refuse, Reply, Then
+from asm_actors.effects import Reply
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal import messages as m
+from asm_actors.journal.answers import built_on_sand, follow_up, is_barrier, notify, refuse_all
 from asm_actors.journal.append import Append
 from asm_actors.journal.batch import Batcher
 from asm_actors.journal.sleepers import Sleepers
+from asm_actors.journal.statistics import JournalStatistics
 from asm_actors.journal.tail import Tail
 from asm_actors.services import Services
 from supervisors import Actor, Down, Timer
 from supervisors.exits import ExitReason
 
-__all__ = ["JournalActor", "JournalStatistics"]
+__all__ = ["JournalActor"]
 
 logger = logging.getLogger("asm_actors.journal")
 _THREAD = "asm-journal"
@@ -46,33 +46,6 @@ GATHER_ROUNDS = 4
 """Rounds of the event loop before the first commit after a pause."""
 SETTLE_STEP = 4096
 """Records of one such step: some ten milliseconds for which a commit may have to wait."""
-
-
-@frozen
-class JournalStatistics:
-    """The journal's actor at one moment.
-
-    Attributes:
-        position: Last committed position.
-        commits: Group commits since the start.
-        events: Events in them.
-        largest_batch: Most events in one of them.
-        waiting: Writes in line.
-        waiting_events: Events in them.
-        held_back: Runs that wait for the line to become short; see `journal.batch`.
-        failures: Commits that failed and were tried again.
-        followers: Subscriptions.
-    """
-
-    position: int
-    commits: int
-    events: int
-    largest_batch: int
-    waiting: int
-    waiting_events: int
-    held_back: int
-    failures: int
-    followers: int
 
 
 class _Opened:
@@ -201,7 +174,7 @@ class JournalActor(Actor):
 
     def _take(self, commit: m.Commit) -> None:
         if self._fenced and commit.writer.life in self._fenced:
-            self._refuse(commit, _built_on_sand())
+            self._refuse(commit, built_on_sand())
             return
         self._batcher.add(commit)
         if self._batcher.is_behind:
@@ -273,7 +246,7 @@ class JournalActor(Actor):
                 ref.post(m.HasRoom())
 
     def _start_commit(self, batch: list[m.Commit]) -> None:
-        appends = [commit.append for commit in batch if not _is_barrier(commit.append)]
+        appends = [commit.append for commit in batch if not is_barrier(commit.append)]
         if not appends:
             self._acknowledge(batch, ())
             return
@@ -314,7 +287,7 @@ class JournalActor(Actor):
         tail, place, sleepers = self._tail, iter(answers), self._sleepers
         before = tail.position
         for commit in batch:
-            if not _is_barrier(commit.append):
+            if not is_barrier(commit.append):
                 answer = next(place)
                 if isinstance(answer, AsmError):
                     self._refuse(commit, answer)
@@ -323,10 +296,10 @@ class JournalActor(Actor):
                 if sleepers and answer.count:
                     self._wake(sleepers.take(commit.append.session_id))
             elif self._fenced and commit.writer.life in self._fenced:
-                self._refuse(commit, _built_on_sand())
+                self._refuse(commit, built_on_sand())
                 continue
             for effect in commit.then:
-                _follow_up(effect, commit.writer)
+                follow_up(effect, commit.writer)
         if sleepers and tail.position > before:
             self._wake(sleepers.take(None))
         self._next_or_linger()
@@ -348,11 +321,11 @@ class JournalActor(Actor):
         logger.error("%d writes could not be made durable; their writers are told: %s", len(batch), error)
         given_up = AsmError(ErrorCode.STORAGE_WRITE_FAILED, error.message, details=error.details)
         for commit in batch:
-            if not _is_barrier(commit.append) or commit.writer.life in self._fenced:
+            if not is_barrier(commit.append) or commit.writer.life in self._fenced:
                 self._refuse(commit, given_up)
                 continue
             for effect in commit.then:  # nothing that its writer told before is lost
-                _follow_up(effect, commit.writer)
+                follow_up(effect, commit.writer)
         # A pause before the next batch: its writers start again from the journal, and would be back at once, for ever.
         self._batcher.under_way = []
         self.send_after(self._pause(), _TryAgain())
@@ -363,10 +336,8 @@ class JournalActor(Actor):
     def _refuse(self, commit: m.Commit, error: AsmError) -> None:
         """Tell a writer that this will not be durable; what it told later builds on it and is refused as well."""
         self._fenced.add(commit.writer.life)
-        for effect in commit.then:
-            if not isinstance(effect, Note) and effect.to is not None and not effect.to.is_done:
-                effect.to.set_error(error)
-        _notify(commit.writer, m.WriteFailed(error))
+        refuse_all(commit.then, error)
+        notify(commit.writer, m.WriteFailed(error))
 
     def _settle(self, message: _Settle) -> None:
         """Use the pause: what waits in memory goes into the tables, so that later commits need not do it."""
@@ -428,34 +399,6 @@ class JournalActor(Actor):
             ref.post(m.Wake(self._tail.position))
 
 
-def _is_barrier(append: Append) -> bool:
-    return not append.drafts and append.session is None and not append.runs
-
-
-def _built_on_sand() -> AsmError:
-    return AsmError(
-        ErrorCode.STORAGE_WRITE_FAILED, "an earlier write of the same session could not be made durable"
-    )
-
-
 def _error_of(call: asyncio.Future[Any]) -> BaseException | None:
     """The error of a call, which counts as seen by this; None if it has none or was cancelled."""
     return None if call.cancelled() else call.exception()
-
-
-def _follow_up(effect: Then, writer: Any) -> None:
-    if isinstance(effect, Note):
-        _notify(writer, effect.message)
-    # An asker whose session has died meanwhile was told so, and has its answer.
-    elif effect.to is None or effect.to.is_done:
-        pass
-    elif type(effect) is Reply:
-        effect.to.set(effect.value)
-    elif type(effect) is Refuse:
-        effect.to.set_error(effect.error)
-
-
-def _notify(writer: Any, message: Any) -> None:
-    # A notice: a writer whose mailbox its callers have filled must hear of its own writes all the same.
-    if writer.is_alive():
-        writer.life.put_notice(message)
