@@ -67,6 +67,7 @@ class SystemBase:
         self._root: Any = None
         self._stop_lock = threading.Lock()
         self._draining: Future[DrainReport] | None = None
+        self._waits: list[float | None] = []
         self._stopped: StopReport | None = None
 
     @property
@@ -165,8 +166,11 @@ class SystemBase:
         A second caller waits for the first one's stop, and hurries it if its own time for the drain is over earlier.
         """
         wait = timeout if drain or cancel_runs else 0.0
-        if self._stop_lock.locked():
-            self._let_drain_end(wait)
+        # Noted before the drain under way is looked for, while that is published before the notes are looked at: one of
+        # the two sees the other.
+        self._waits.append(wait)
+        if self._draining is not None:
+            self._let_drain_end(self._draining, wait)
         with self._stop_lock:
             if self._stopped is None:
                 orphans: tuple[str, ...] = ()
@@ -177,21 +181,23 @@ class SystemBase:
             return self._stopped
 
     def _await_drain(self, timeout: float | None, *, cancel: bool) -> tuple[str, ...]:
-        self._draining = self._drain(timeout, cancel=cancel)
+        self._draining = draining = self._drain(timeout, cancel=cancel)
+        for wait in tuple(self._waits):
+            if timeout is None or (wait is not None and wait < timeout):
+                self._let_drain_end(draining, wait)
         try:
-            return self._draining.get().orphans
+            return draining.get().orphans
         except ActorDeadError:  # the tree gave up meanwhile
             return tuple(self._services.directory.runs)
 
-    def _let_drain_end(self, timeout: float | None) -> None:
+    def _let_drain_end(self, draining: Future[DrainReport], timeout: float | None) -> None:
         """Have a drain that is under way end within another time."""
-        draining = self._draining
-        if draining is not None and timeout is not None:
 
-            def end(own: Future[DrainReport]) -> None:
-                if not draining.is_done:
-                    draining.set(own.get())
+        def end(own: Future[DrainReport]) -> None:
+            if not draining.is_done:
+                draining.set(own.get())
 
+        if timeout is not None:
             self._drain(timeout).add_done_callback(end)
 
     def _check_running(self) -> None:

@@ -139,7 +139,9 @@ def begin_once(state: SessionState, now: int) -> list[Effect]:
     state.session = state.session.with_status(SessionStatus.ACTIVE, now)
     state.completes_after = run.id
     entry = state.open[run.id] = RunEntry(run, Phase.CREATED, waiters=None if reply is None else [reply])
-    return [Write((created, started), state.session, (run,)), *_enqueue(state, entry, deadline_s)]
+    entry.is_recorded = False
+    state.prelude = Write((created, started), state.session)
+    return _enqueue(state, entry, deadline_s)
 
 
 def requeue(state: SessionState, run: Run, now: int) -> list[Effect]:

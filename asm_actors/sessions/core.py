@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from asm_actors.effects import Effect
+from asm_actors.effects import Effect, Write
 from asm_actors.sessions import admission, lifecycle, recovery, run_ends
 from asm_actors.sessions.state import Handler, SessionState
 
@@ -37,6 +37,20 @@ def step(state: SessionState, message: Any, now: int, reply: Any = None) -> list
     effects = _HANDLERS[type(message)](state, message, now, reply)
     if state.closing is not None and not state.open:
         effects += lifecycle.finish_closing(state, now)
+    return effects if state.prelude is None else _with_prelude(state, effects)
+
+
+def _with_prelude(state: SessionState, effects: list[Effect]) -> list[Effect]:
+    """Put what nobody waits for into the next write: the start of a `RunOnce` shares one with the start of its run."""
+    prelude = state.prelude
+    assert prelude is not None
+    for place, effect in enumerate(effects):
+        if type(effect) is Write:
+            state.prelude = None
+            effects[place] = effect._replace(
+                drafts=(*prelude.drafts, *effect.drafts), session=effect.session or prelude.session
+            )
+            break
     return effects
 
 

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 from attrs import define, field
 
-from asm_actors.effects import Effect, ReleaseSlot, StartRun
+from asm_actors.effects import Effect, ReleaseSlot, StartRun, Write
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.runs.run import Run
 from asm_actors.sessions.open_runs import Closing, Phase, RunEntry
@@ -57,6 +57,8 @@ class SessionState:
     completes_after: str | None = None
     """The run whose end completes the session (`RunOnce`)."""
     holds_slot: bool = False
+    prelude: Write | None = None
+    """What is to be written with the next write."""
     head: int = 0
     """Sequence number of its last event; counted by the shell, which writes."""
 

@@ -6,19 +6,19 @@ Works with pytest, or by calling the methods: there are no plugins, each test ru
         def make_provider(self):
             return Echo()
 
-Three hooks describe the provider; a test whose hook returns None is skipped. The rules for items are told in
-``asm_actors.providers.items``; :func:`violations` checks them on any list.
+Three more hooks make providers that are slow, fail, or cannot work. A suite that does not override one of them has
+no test for it: nothing is skipped. The rules for items are told in ``asm_actors.providers.items``;
+:func:`violations` checks them on any list.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-import unittest
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 from asm_actors.capabilities.manifest import Manifest
 from asm_actors.errors import AsmError, ErrorCode
@@ -90,8 +90,24 @@ def _usage_violations(items: Sequence[Item]) -> list[str]:
     return found
 
 
+# Hook -> the test that needs it.
+_TEST_OF: Final = {
+    "make_slow_provider": "test_a_stream_that_hangs_is_cancelled_in_time",
+    "make_failing_provider": "test_failures_are_errors_with_codes",
+    "make_unusable_provider": "test_check_of_an_unusable_provider_says_why_with_a_code",
+}
+
+
 class ProviderContract:
     """The suite. Override :meth:`make_provider`, and the other hooks where the provider can do what they say."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for hook, test in _TEST_OF.items():
+            if getattr(cls, hook) is getattr(ProviderContract, hook):
+                setattr(cls, test, None)  # no test framework collects what cannot be called
+            elif getattr(cls, test) is None:
+                setattr(cls, test, getattr(ProviderContract, test))  # a base lacked the hook
 
     cancel_within = 2.0
     """Seconds a stream may take to end once it is given up."""
@@ -116,17 +132,17 @@ class ProviderContract:
             input={"prompt": f"Hello {number}"},
         )
 
-    def make_slow_provider(self) -> Provider | None:
-        """Return a provider whose next turn never ends of itself, or None if it cannot be made so."""
-        return None
+    def make_slow_provider(self) -> Provider:
+        """Return a provider whose next turn never ends of itself."""
+        raise NotImplementedError
 
-    def make_failing_provider(self) -> Provider | None:
-        """Return a provider whose next turn fails as turns do, or None if it cannot be made so."""
-        return None
+    def make_failing_provider(self) -> Provider:
+        """Return a provider whose next turn fails as turns do."""
+        raise NotImplementedError
 
-    def make_unusable_provider(self) -> Provider | None:
-        """Return a provider that cannot work as configured, or None if there is no such thing."""
-        return None
+    def make_unusable_provider(self) -> Provider:
+        """Return a provider that cannot work as configured."""
+        raise NotImplementedError
 
     # The tests ----------------------------------------------------------------------------------------------
 
@@ -152,8 +168,7 @@ class ProviderContract:
         assert threading.active_count() == before, "check started a thread"
 
     def test_check_of_an_unusable_provider_says_why_with_a_code(self) -> None:
-        provider = _or_skip(self.make_unusable_provider())
-        error = _error_of(provider.check)
+        error = _error_of(self.make_unusable_provider().check)
         assert error.message, "the error says what to do"
 
     def test_a_turn_yields_items_in_legal_order(self) -> None:
@@ -230,7 +245,6 @@ class ProviderContract:
             await self._promptly(asyncio.wait([task]))
             assert task.cancelled()
 
-        _or_skip(self.make_slow_provider())
         self._run(self.make_slow_provider, check)
 
     def test_failures_are_errors_with_codes(self) -> None:
@@ -241,7 +255,6 @@ class ProviderContract:
             assert error.retry_after is None or error.retry_after >= 0
             assert TurnDone not in map(type, items), "a turn that failed was closed"
 
-        _or_skip(self.make_failing_provider())
         self._run(self.make_failing_provider, check)
 
     def test_opening_and_closing_twice_is_once_and_it_may_be_opened_again(self) -> None:
@@ -257,10 +270,9 @@ class ProviderContract:
 
     # How they run -------------------------------------------------------------------------------------------
 
-    def _run(self, make: Callable[[], Provider | None], check: Callable[[Provider], Awaitable[None]]) -> None:
+    def _run(self, make: Callable[[], Provider], check: Callable[[Provider], Awaitable[None]]) -> None:
         async def body() -> None:
             provider = make()
-            assert provider is not None
             async with _opened(provider):
                 await check(provider)
             await self._no_task_is_left()
@@ -309,12 +321,6 @@ def _shape(items: Sequence[Item]) -> list[str]:
     """Return the kinds of the items; how often a delta is cut is the network's business."""
     kinds = [type(item).__name__ for item in items if not isinstance(item, Usage | Raw)]
     return [kind for at, kind in enumerate(kinds) if at == 0 or kinds[at - 1] != kind]
-
-
-def _or_skip(provider: Provider | None) -> Provider:
-    if provider is None:
-        raise unittest.SkipTest("the provider cannot be made so")
-    return provider
 
 
 def _error_of(function: Callable[[], object]) -> AsmError:

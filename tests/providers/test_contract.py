@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import unittest
 
 import pytest
 
@@ -258,16 +257,39 @@ def test_the_suite_finds_a_check_that_starts_threads():
             thread.join(5)
 
 
-def test_hooks_that_are_not_given_skip_their_tests():
+TEST_OF_HOOK = {
+    "make_slow_provider": "test_a_stream_that_hangs_is_cancelled_in_time",
+    "make_failing_provider": "test_failures_are_errors_with_codes",
+    "make_unusable_provider": "test_check_of_an_unusable_provider_says_why_with_a_code",
+}
+
+
+def collected_of(kind):
+    """What pytest and unittest collect of a suite."""
+    return {name for name in dir(kind) if name.startswith("test_") and callable(getattr(kind, name))}
+
+
+def test_a_hook_that_is_not_given_has_no_test_and_nothing_is_skipped():
     class Plain(ProviderContract):
         pass
 
-    for name in (
-        "test_a_stream_that_hangs_is_cancelled_in_time",
-        "test_failures_are_errors_with_codes",
-        "test_check_of_an_unusable_provider_says_why_with_a_code",
-    ):
-        with pytest.raises(unittest.SkipTest):
-            getattr(Plain(), name)()
+    assert collected_of(ProviderContract) - collected_of(Plain) == set(TEST_OF_HOOK.values())
     with pytest.raises(NotImplementedError):
         Plain().make_provider()
+
+
+@pytest.mark.parametrize("hook", TEST_OF_HOOK)
+def test_a_hook_that_is_given_brings_its_test_also_over_a_suite_without_it(hook):
+    class Plain(ProviderContract):
+        pass
+
+    class Given(Plain):
+        locals()[hook] = lambda self: ScriptedProvider()
+
+    class Heir(Given):
+        pass
+
+    for kind in (Given, Heir):
+        assert collected_of(kind) - collected_of(Plain) == {TEST_OF_HOOK[hook]}
+        with pytest.raises(NotImplementedError):
+            kind().make_provider()

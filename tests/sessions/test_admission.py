@@ -6,6 +6,8 @@ import pytest
 
 from asm_actors import effects as fx
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.events import EventType
+from asm_actors.journal.append import Draft
 from asm_actors.runs.messages import CancelRun, DeadlineReached, RunAppends, RunWaits
 from asm_actors.runs.result import RunResult
 from asm_actors.runs.run import RunStatus
@@ -387,13 +389,22 @@ def once(bench, **fields):
     return core
 
 
+def run_starts(core):
+    """What the actor of `run_1` tells first, once it has its slot."""
+    run = core.state.open["run_1"].run.with_status(RunStatus.RUNNING, 1)
+    draft = Draft(EventType.RUN_STARTED, 1, "run_1")
+    return core.tell(RunAppends("run_1", (draft,), run, 0))
+
+
 def test_run_once_makes_session_and_run_in_one_append_and_ends_both_in_one(bench):
     core = once(bench)
     effects = core.tell(core.granted)
-    (write,) = core.of(effects, fx.Write)
-    assert core.types(effects) == ["session_created", "session_started"]
-    assert (write.session.status, write.runs[0].id) == (S.ACTIVE, "run_1")
+    assert core.of(effects, fx.Write) == []
     assert core.started(effects) == ["run_1"]
+    effects = run_starts(core)
+    (write,) = core.of(effects, fx.Write)
+    assert core.types(effects) == ["session_created", "session_started", "run_started"]
+    assert (write.session.status, write.runs[0].id) == (S.ACTIVE, "run_1")
     effects = core.tell(core.ended("run_1"))
     (write,) = core.of(effects, fx.Write)
     assert core.types(effects) == ["session_completed"]
@@ -415,9 +426,24 @@ def test_run_once_makes_session_and_run_in_one_append_and_ends_both_in_one(bench
 def test_the_session_of_run_once_ends_as_its_run_does(bench, error, status, event):
     core = once(bench)
     core.tell(core.granted)
+    run_starts(core)
     effects = core.tell(core.ended("run_1", error=error, status=status))
     assert core.types(effects) == [event]
     assert core.answers(effects)["asker"] is error
+
+
+@pytest.mark.parametrize("what", ["waits", "crashes", "is asked for"])
+def test_the_start_of_run_once_is_written_with_whatever_is_written_first(bench, what):
+    core = once(bench)
+    core.tell(core.granted)
+    message = {
+        "waits": RunWaits("run_1"),
+        "crashes": RunCrashed("run_1", BOOM),
+        "is asked for": m.GetSession(),
+    }[what]
+    effects = core.tell(message, "asker 2")
+    assert core.types(effects)[:2] == ["session_created", "session_started"]
+    assert core.types(run_starts(core) if what == "is asked for" else [])[:1] != ["session_created"]
 
 
 def test_run_once_without_a_session_slot_leaves_a_failed_session_on_record_and_no_run(bench):
@@ -444,6 +470,7 @@ def test_runs_that_others_put_into_the_session_of_run_once_are_cancelled_before_
 def test_failing_the_session_of_run_once_wins_over_the_runs_end(bench):
     core = once(bench)
     core.tell(core.granted)
+    run_starts(core)
     core.tell(m.FailSession(BOOM), "failer")
     effects = core.tell(core.ended("run_1"))
     assert core.types(effects) == ["session_failed"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from asm_actors import messages
 from asm_actors.errors import AsmError
+from asm_actors.sessions.manager import AsyncSessionManager
 from tests.simulation.players import draw_part
 from tests.simulation.world import World
 
@@ -159,6 +160,27 @@ class Caller:
         work = self.ask("run_once", self._input(), provider=self._provider(), deadline=self._deadline())
         await self._maybe_beside(work)
 
+    async def _run_once_with_callback(self) -> None:
+        await self._maybe_beside(self._hear_out(self._input(), self._provider(), self._deadline()))
+
+    async def _hear_out(self, given: Any, provider: str, deadline: float | None) -> None:
+        """Hear each event of a run while it goes on."""
+        world, heard = self.world, []
+        manager = AsyncSessionManager(world.sim.services)
+        world.log.note(self.name, "run_once with a callback", given, provider, deadline)
+        try:
+            result = await manager.run_once(
+                given, provider=provider, deadline=deadline, event_callback=heard.append
+            )
+        except AsmError as error:
+            world.log.note(self.name, "  refused:", error)
+        else:
+            world.log.note(self.name, "  answered:", result.run_id)
+            if [event.position for event in heard] != [event.position for event in result.events]:
+                world.fault(f"the callback of {result.run_id} heard {heard}, its events are {result.events}")
+        if heard:
+            world.heard[heard[0].run_id] = heard
+
     async def _await(self) -> None:
         run_id = self._run()
         if run_id is not None:
@@ -234,6 +256,7 @@ _ACTIONS: tuple[_Action, ...] = (
     Caller._submit,
     Caller._start_and_execute,
     Caller._run_once,
+    Caller._run_once_with_callback,
     Caller._await,
     Caller._cancel,
     Caller._change_session,
@@ -242,7 +265,7 @@ _ACTIONS: tuple[_Action, ...] = (
     Caller._look,
     Caller._open_gate,
 )
-_WEIGHTS = (10, 7, 3, 3, 5, 2, 2, 2, 2, 1)
+_WEIGHTS = (10, 7, 2, 2, 3, 5, 2, 2, 2, 2, 1)
 
 
 def draw_callers(world: World, rng: random.Random, prefix: str, least: int, most: int) -> list[Caller]:

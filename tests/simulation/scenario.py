@@ -15,6 +15,7 @@ import pykka
 from attrs import field, frozen
 
 from asm_actors.config import Limits
+from asm_actors.journal.query import EventFilter
 from asm_actors.providers.retry import RetryPolicy
 from asm_actors.testing.promises import journal_faults, live_faults
 from asm_actors.testing.system import SimulatedSystem
@@ -134,7 +135,7 @@ class Scenario:
         for reader in self.readers:
             self._spawn(reader.name, reader.work())
         if rng.random() < 0.8:
-            self.chaos.begin(rng.choice((20.0, 60.0, 200.0)), rng.randint(1, 8))
+            self.chaos.begin(*rng.choice(((8.0, 20), (20.0, 8), (60.0, 6), (200.0, 4))))
         for _ in range(rng.randint(10, 80)):
             if all(task.done() for task in self.tasks[:n_callers]):
                 break
@@ -274,6 +275,11 @@ class Scenario:
         world.store.open()
         for reader in self.readers:
             reader.check()
+        for run_id, heard in world.heard.items():
+            session_id = world.store.run(run_id).session_id
+            events = world.store.read_session(session_id, EventFilter(run_ids=run_id))
+            if heard != events[: len(heard)]:
+                world.fault(f"the callback of {run_id} heard {heard}, the journal has {events}")
         world.store.close()
 
     async def _end_all(self, others: list[asyncio.Task[Any]]) -> None:

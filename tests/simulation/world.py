@@ -111,6 +111,7 @@ class World:
         faults: One sentence per broken promise.
         sessions, runs: Ids that callers may speak of.
         waiting: What was asked and not answered yet, by number.
+        heard: By run, the events that a callback heard.
     """
 
     def __init__(self, seed: int) -> None:
@@ -127,6 +128,7 @@ class World:
         self.keys: dict[Any, str] = {}
         self.waiting: dict[int, tuple[str, str, Any]] = {}
         self.sim: Any = None
+        self.heard: dict[Any, list[Any]] = {}
         self.n_asked = 0
 
     def random(self, name: str) -> random.Random:
