@@ -284,7 +284,7 @@ class LmdbStore(LmdbRecords, LmdbEvents):
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
         """Read everything and check it."""
-        return verify(self._view, self.last_position(), progress)
+        return verify(self._view, self.last_position(), progress, follows=self._follows)
 
 
 def _sync_directory(path: Path) -> None:

@@ -73,7 +73,7 @@ class _Call:
         self.monitor = monitor
         self.task: asyncio.Task[None] | None = None
         self.held: list[Item] = []
-        self.credit = True
+        self.credit = m.CREDIT
         self.flushing = False
         self.spoken = False
         self.begun = False
@@ -110,7 +110,7 @@ class ProviderActor(Actor):
         if kind is m.StartTurn:
             self._start(message)
         elif kind is m.More:
-            self._more(message.run_id)
+            self._more(message.run_id, message.batches)
         elif kind is m.CancelTurn:
             self._cancel(message.run_id)
         elif kind is Down:
@@ -270,7 +270,7 @@ class ProviderActor(Actor):
                 held.append(item)
                 if not call.spoken and not isinstance(item, _PREAMBLE):
                     call.spoken = True
-                if call.credit and not call.flushing:
+                if call.credit > 0 and not call.flushing:
                     call.flushing = True
                     self._to_flush.append(call)
                     if len(self._to_flush) == 1:
@@ -287,20 +287,20 @@ class ProviderActor(Actor):
         calls, self._to_flush = self._to_flush, []
         for call in calls:
             call.flushing = False
-            if call.credit and call.held and self._calls.get(call.request.run_id) is call:
-                call.credit = False
+            if call.credit > 0 and call.held and self._calls.get(call.request.run_id) is call:
                 self._send(call)
 
-    def _more(self, run_id: str) -> None:
+    def _more(self, run_id: str, batches: int) -> None:
         call = self._calls.get(run_id)
         if call is None:
             return
-        if call.held:
+        was_out = call.credit <= 0
+        call.credit += batches
+        if was_out and call.held:
             self._send(call)
-        else:
-            call.credit = True
 
     def _send(self, call: _Call) -> None:
+        call.credit -= 1
         items = tuple(call.held)
         call.held.clear()
         call.run.post(m.TurnItems(items))

@@ -1,6 +1,6 @@
 """What a provider's actor accepts, and what it tells the run that asked.
 
-Items flow by credit: the actor sends one batch, and the next one only after the run asked for it (`More`). What
+Items flow by credit: the actor sends a few batches, and further ones only after the run asked for them (`More`). What
 arrives meanwhile waits in the call, which stops reading its stream when it holds enough.
 """
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from asm_actors.providers.base import TurnRequest
     from asm_actors.providers.items import Item
 
-__all__ = ["CancelTurn", "More", "StartTurn", "TurnItems", "TurnRetries", "TurnStopped"]
+__all__ = ["CREDIT", "CancelTurn", "More", "StartTurn", "TurnItems", "TurnRetries", "TurnStopped"]
 
 
 class StartTurn(NamedTuple):
@@ -26,11 +26,17 @@ class StartTurn(NamedTuple):
     """What to answer."""
 
 
+CREDIT = 4
+"""Batches that may be on their way to a run unasked, from the start of its turn."""
+
+
 class More(NamedTuple):
-    """From a run: send the next batch."""
+    """From a run: send further batches."""
 
     run_id: str
     """Whose turn."""
+    batches: int = 1
+    """How many."""
 
 
 class CancelTurn(NamedTuple):

@@ -52,6 +52,8 @@ class RunActor(Actor):
         self._provider: Any = None
         self._monitor: Any = None
         self._parked_since: float | None = None
+        # Batches to ask for when the journal has room again.
+        self._held_back = 0
         self._pause = LOOK_AGAIN_S
         self.state = core.RunState(
             run,
@@ -71,7 +73,8 @@ class RunActor(Actor):
         elif kind is _LookAgain:
             self._look_again()
         elif kind is HasRoom:
-            self._to_provider(More(self.state.run.id))
+            batches, self._held_back = self._held_back, 0
+            self._to_provider(More(self.state.run.id, batches))
         elif core.knows(message):
             self._step(message)
         else:
@@ -108,7 +111,9 @@ class RunActor(Actor):
         if type(message) is not StartTurn:
             if type(message) is More and self._services.directory.journal_is_behind:
                 # Back-pressure of the journal: it says `HasRoom` when its line is short again.
-                self._services.directory.held_back.append(self.actor_ref)
+                if not self._held_back:
+                    self._services.directory.held_back.append(self.actor_ref)
+                self._held_back += message.batches
             elif self._provider is not None:
                 self._provider.post(message)
             return
@@ -121,6 +126,7 @@ class RunActor(Actor):
         self._provider = ref
         self._monitor = self.monitor(ref)
         self._parked_since, self._pause = None, LOOK_AGAIN_S
+        self._held_back = 0
         ref.post(message._replace(run=self.actor_ref))
 
     def _provider_down(self, message: Down) -> None:

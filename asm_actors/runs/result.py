@@ -93,11 +93,23 @@ class RunResult:
         }
 
 
-def error_of_run(run: Run) -> AsmError:
-    """Return the error that a run's end raises at whoever waits for its result.
+def error_of_run(run: Run, live: AsmError | None = None) -> AsmError:
+    """Return the error that a run's end raises at whoever waits for its result; its ``context`` names the run.
 
     A failed run raises its own error, a cancelled one ``cancelled``, one that ran out of time ``timeout``.
+
+    Args:
+        run: Its final record.
+        live: The error itself if it is at hand: it knows more than the record, such as its cause. A copy of it is
+            returned, since each who waits raises their own, and a provider may raise one error for several runs.
     """
+    context = {"session_id": run.session_id, "run_id": run.id, "status": run.status.value}
+    if live is not None:
+        # Not with its constructor, which a subclass may have changed.
+        error = Exception.__new__(type(live), *live.args)
+        error.__dict__.update(live.__dict__, context={**live.context, **context})
+        error.__cause__ = live.__cause__
+        return error.with_traceback(live.__traceback__)
     record = run.error or {}
     default = {RunStatus.CANCELLED: ErrorCode.CANCELLED, RunStatus.TIMEOUT: ErrorCode.TIMEOUT}
     code = record.get("code") or default.get(run.status, ErrorCode.UNKNOWN_ERROR)
@@ -106,5 +118,5 @@ def error_of_run(run: Run) -> AsmError:
         record.get("message"),
         details=record.get("details"),
         provider_error=record.get("provider_error"),
-        context={"session_id": run.session_id, "run_id": run.id, "status": run.status.value},
+        context=context,
     )

@@ -12,7 +12,7 @@ Rules:
    What had arrived until then is kept: events, text so far, tokens. A stream that does not close within
    `STOP_PATIENCE_S` is left behind, and the run's end says so.
 3. `RunEnded` is sent once; ENDED ignores whatever comes later.
-4. Items are taken by credit: while more than `WINDOW` events are not durable, no further batch is asked for.
+4. Items are taken by credit: while more than `WINDOW` events are not durable, no further batches are asked for.
 
 The state is changed in place by its one owner. No clock, no ids, no actors.
 """
@@ -53,6 +53,8 @@ __all__ = [
 RUNS_POOL = "runs"
 WINDOW = 256
 """Events of a run that may be under way to the disk before it stops reading its provider."""
+ASK_EVERY = p.CREDIT // 2
+"""Batches after which further ones are asked for: before the credit is used up, and not for each alone."""
 ACKNOWLEDGE_EVERY = 64
 """After so many events a run asks to hear when they are durable."""
 STOP_PATIENCE_S = 30.0
@@ -117,6 +119,8 @@ class RunState:
     """Events told to the session and not known to be durable."""
     n_unasked: int = 0
     """Of these, the newest ones for which no `Durable` was asked."""
+    n_heard: int = 0
+    """Batches heard for which no further ones were asked yet."""
     wants_more: bool = False
     """Items are there to be asked for, but the window is full."""
     ending: tuple[RunStatus, EventType, ErrorCode, str | None] | None = None
@@ -195,11 +199,17 @@ def _items(state: RunState, message: p.TurnItems, now: int) -> list[Effect]:
     if message.is_last:
         return _turn_over(state, drafts, message.error, now)
     effects: list[Effect] = [_append(state, drafts)] if drafts else []
-    if state.n_pending < WINDOW:
-        effects.append(ToProvider(p.More(state.run.id)))
-    else:
+    state.n_heard += 1
+    if state.n_pending >= WINDOW:
         state.wants_more = True
+    elif state.n_heard >= ASK_EVERY:
+        effects.append(_more(state))
     return effects
+
+
+def _more(state: RunState) -> Effect:
+    batches, state.n_heard = state.n_heard, 0
+    return ToProvider(p.More(state.run.id, batches))
 
 
 def _take(state: RunState, items: Sequence[Item], now: int) -> list[Draft]:
@@ -210,7 +220,7 @@ def _durable(state: RunState, message: Durable, now: int) -> list[Effect]:
     state.n_pending -= message.count
     if state.wants_more and state.phase is Phase.STREAMING and state.n_pending < WINDOW:
         state.wants_more = False
-        return [ToProvider(p.More(state.run.id))]
+        return [_more(state)]
     return []
 
 
@@ -272,6 +282,8 @@ def _provider_back(state: RunState, message: ProviderBack, now: int) -> list[Eff
     if state.phase is not Phase.PARKED:
         return []
     state.phase = Phase.STREAMING
+    # A new call with its own credit; one that is tried again by its provider keeps what it has.
+    state.wants_more, state.n_heard = False, 0
     _begin_again(state, state.request.attempt + 1)
     return [ToProvider(p.StartTurn(None, state.request))]
 
@@ -279,7 +291,6 @@ def _provider_back(state: RunState, message: ProviderBack, now: int) -> list[Eff
 def _begin_again(state: RunState, attempt: int) -> None:
     """The turn is asked for once more: what it had said so far does not count."""
     state.turn = Turn()
-    state.wants_more = False
     state.run = state.run.replace(attempt=state.run.attempt + 1)
     state.request = state.request._replace(attempt=attempt)
 

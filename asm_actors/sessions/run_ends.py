@@ -179,7 +179,7 @@ def outcome(to: Any, run: Run, error: AsmError | None) -> Reply | Refuse:
     """The answer for somebody who waited for the result of a run that is over."""
     if run.status is RunStatus.COMPLETED:
         return Reply(to, RunResult.of(run))
-    return Refuse(to, error or error_of_run(run))
+    return Refuse(to, error_of_run(run, error))
 
 
 def _remember_provider(state: SessionState, message: RunEnded) -> Session | None:

@@ -101,22 +101,22 @@ def test_a_turn_is_told_to_its_run_and_ends_with_its_last_items(bench):
     assert it.statistics() == (0, 1, 0, 0)
 
 
-def test_after_the_first_batch_nothing_is_sent_until_it_is_asked_for(bench):
-    gates = [Gate(), Gate(), Gate()]
+def test_when_the_credit_is_used_up_nothing_is_sent_until_it_is_asked_for(bench):
+    gates = [Gate() for _ in range(m.CREDIT + 2)]
     steps = [step for gate in gates for step in (wait(gate), text("x"))]
     it = bench(ScriptedProvider(Script(text("a"), *steps)))
     probe = it.start()
-    assert said(probe) == "a"
-    for gate in gates[:2]:
+    for gate in gates[:-1]:
         gate.open()
         it.sim.settle()
-    assert said(probe) == "a"
+    sent = "a" + "x" * (m.CREDIT - 1)
+    assert said(probe) == sent
     it.tell(m.More("run_1"))
-    assert said(probe) == "axx"
-    it.tell(m.More("run_1"))
-    gates[2].open()
+    assert said(probe) == sent + "xx"
+    it.tell(m.More("run_1", 2))
+    gates[-1].open()
     it.sim.settle()
-    assert said(probe) == "axxx"
+    assert said(probe) == sent + "xxx"
     assert probe.messages[-1].is_last
 
 
@@ -124,7 +124,7 @@ def test_a_stream_is_not_read_further_than_what_may_be_held(bench):
     provider = ScriptedProvider(Script(text("x" * 2000, size=1)))
     it = bench(provider)
     probe = it.start()
-    assert len(said(probe)) <= MAX_HELD
+    assert len(said(probe)) <= m.CREDIT * MAX_HELD
     assert provider.open_streams == 1
     for _ in range(20):
         it.tell(m.More("run_1"))

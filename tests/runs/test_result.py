@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.errors import AsmError, ErrorCode, ProviderError
 from asm_actors.events import Event
 from asm_actors.runs.result import RunResult, error_of_run
 from asm_actors.runs.run import Run, RunStatus
@@ -86,3 +86,25 @@ def test_a_run_that_ended_otherwise_raises_the_error_on_its_record(status, code)
 def test_a_record_without_an_error_raises_what_its_status_says(status, code):
     run = Run.new(id="run_1", now=1, session_id="ses_1").with_status(status, 2)
     assert error_of_run(run).code is code
+
+
+def test_an_error_at_hand_is_raised_as_a_copy_that_names_the_run_and_keeps_what_the_record_lacks():
+    class OwnError(ProviderError):
+        def __init__(self):
+            super().__init__(ErrorCode.PROVIDER_RATE_LIMITED, "slow", retry_after=2.0, context={"shard": 3})
+
+    live = OwnError()
+    live.__cause__ = cause = OSError("below")
+    ids = [f"run_{number}" for number in range(2)]
+    runs = [Run.new(id=each, now=1, session_id="ses_1").with_error(live, 2, RunStatus.FAILED) for each in ids]
+    found = [error_of_run(run, live) for run in runs]
+    for run, error in zip(runs, found, strict=True):
+        assert type(error) is OwnError
+        assert (str(error), error.retry_after, error.__cause__) == (str(live), 2.0, cause)
+        assert error.context == {
+            "shard": 3,
+            "session_id": "ses_1",
+            "run_id": run.id,
+            "status": "failed",
+        }
+    assert live.context == {"shard": 3}

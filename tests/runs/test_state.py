@@ -7,7 +7,7 @@ import pytest
 from asm_actors import effects as fx
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.providers import messages as p
-from asm_actors.providers.items import Raw, TextDelta, TurnDone, Usage
+from asm_actors.providers.items import Raw, TextDelta, TurnDone, TurnStarted, Usage
 from asm_actors.runs import state as core
 from asm_actors.runs.messages import CancelRun, DeadlineReached, Durable, RunAppends, RunWaits
 from asm_actors.runs.run import RunStatus
@@ -174,38 +174,64 @@ def test_a_retry_is_on_record_and_what_was_said_before_does_not_count(bench):
     assert ended.run.attempt == 1
 
 
+def batches_of(effects):
+    return [e.message.batches for e in effects if type(e) is fx.ToProvider and type(e.message) is p.More]
+
+
 # --- Credit ----------------------------------------------------------------------------------------------------
 
 
-def test_each_batch_is_answered_with_more_while_the_window_has_room(bench):
-    assert bench.to_provider(bench("streaming").say("a", "b")) == ["More"]
+def test_further_batches_are_asked_for_before_the_credit_is_used_up(bench):
+    run = bench("streaming")
+    asked = [run.to_provider(run.say("a", "b")) for _ in range(p.CREDIT)]
+    assert asked == [[], ["More"]] * (p.CREDIT // 2)
 
 
-def test_a_batch_that_makes_no_event_is_answered_with_more_too(bench):
-    assert bench.to_provider(bench("streaming").items(Usage(1, 1))) == ["More"]
+def test_as_many_batches_are_asked_for_as_were_heard(bench):
+    run = bench("streaming")
+    run.say("a")
+    (effect,) = run.say("b")[1:]
+    assert effect.message.batches == core.ASK_EVERY == 2
+
+
+def test_a_batch_that_makes_no_event_counts_too(bench):
+    run = bench("streaming")
+    run.items(Usage(1, 1))
+    assert run.to_provider(run.items(Usage(2, 1))) == ["More"]
 
 
 def test_a_full_window_holds_the_provider_back_until_its_events_are_durable(bench):
     run = bench("streaming")
+    run.say("x")
     effects = run.say(*"x" * core.WINDOW)
     assert run.to_provider(effects) == []
     (append,) = run.notices(effects, RunAppends)
-    assert append.acknowledge == core.WINDOW + 2
-    assert run.to_provider(run.tell(Durable(append.acknowledge))) == ["More"]
+    effects = run.tell(Durable(append.acknowledge))
+    assert run.to_provider(effects) == ["More"]
+    assert effects[0].message.batches == 2
     assert run.state.n_pending == 0
+
+
+def test_an_attempt_of_the_provider_itself_keeps_the_credit_of_the_call(bench):
+    run = bench("streaming")
+    run.items(TurnStarted("m"))
+    run.tell(p.TurnRetries(GONE, 1, 0.5))
+    assert run.to_provider(run.items(TurnStarted("m"))) == ["More"]
 
 
 @pytest.mark.parametrize("size", [1, 7, 63, 64, 100, 255, 256, 1000])
 def test_more_is_always_asked_for_again_whatever_the_sizes_of_batches(bench, size):
     run = bench("streaming")
-    asked = []
+    asked, credit = [], p.CREDIT
     for _ in range(2000 // size + 2):
         effects = run.say(*"x" * size)
+        credit -= 1
         asked += [append.acknowledge for append in run.notices(effects, RunAppends) if append.acknowledge]
-        while run.to_provider(effects) == []:
+        credit += sum(batches_of(effects))
+        while credit == 0:
             assert asked, "nothing will ever tell this run to go on"
-            effects = run.tell(Durable(asked.pop(0)))
-        assert run.state.n_pending < core.WINDOW + size
+            credit += sum(batches_of(run.tell(Durable(asked.pop(0)))))
+        assert run.state.n_pending < core.WINDOW + p.CREDIT * size
 
 
 def test_after_a_crash_of_the_provider_the_new_stream_starts_with_its_own_credit(bench):

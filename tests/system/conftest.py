@@ -102,10 +102,10 @@ class Opened:
         made = self.manager.start_session(**{"agent_id": "agent", "provider": "mock", **options})
         return self.manager.activate_session(made.id)
 
-    def streaming_run(self, session_id=None):
+    def streaming_run(self, session_id=None, prompt="Hello"):
         """A run that has said something and waits at the gate."""
         session_id = session_id or self.session(provider="gated").id
-        run = self.manager.submit_run(session_id, "Hello")
+        run = self.manager.submit_run(session_id, prompt)
         types = self.stream(session_id, run_id=run.id, type="message_streamed", limit=1)
         assert len(types) == 1
         return run
