@@ -60,6 +60,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "asm_actors.sessions.run_ends",
         "asm_actors.sessions.session_drafts",
         "asm_actors.runs.request",
+        "asm_actors.runs.notices",
         "asm_actors.runs.turn",
         "asm_actors.journal.batch",
         "asm_actors.journal.sleepers",

@@ -233,7 +233,19 @@ class JournalActor(Actor):
             elif self._quiet is None:
                 self._quiet = self.send_after(SETTLE_AFTER_S, _Settle())
             return
+        if self._fenced:
+            batch = self._batcher.under_way = self._sound(batch)
         self._start_commit(batch)
+
+    def _sound(self, batch: list[m.Commit]) -> list[m.Commit]:
+        """Leave out what was told by writers of whom something was refused since they told it."""
+        sound = []
+        for commit in batch:
+            if commit.writer.life in self._fenced:
+                self._refuse(commit, built_on_sand())
+            else:
+                sound.append(commit)
+        return sound
 
     def _make_room(self) -> None:
         """Let those go on that were held back, if the line is short again."""

@@ -139,7 +139,11 @@ class Tables:
         low, high = 0, head + 1
         while high - low > 64:
             middle = (low + high) // 2
-            locator = next(self.locators(number, middle - 1), None)
+            # The first locator that is yielded is the first of its value, which may lie before the one that is meant.
+            found = (
+                one for one in self.locators(number, middle - 1) if one.first_sequence + one.n_events > middle
+            )
+            locator = next(found, None)
             if locator is not None and locator.first_position + middle - locator.first_sequence <= position:
                 low = middle
             else:

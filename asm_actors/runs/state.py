@@ -33,6 +33,7 @@ from asm_actors.providers import messages as p
 from asm_actors.providers.base import TurnRequest
 from asm_actors.providers.items import Item
 from asm_actors.runs.messages import CancelRun, DeadlineReached, Durable, RunAppends, RunEnded, RunWaits
+from asm_actors.runs.notices import InLine, ProviderBack, ProviderGone, SlotTaken, StopOverdue
 from asm_actors.runs.run import Run, RunStatus
 from asm_actors.runs.turn import Turn, drafts_of
 
@@ -69,35 +70,6 @@ class Phase(Enum):
     PARKED = "parked"
     STOPPING = "stopping"
     ENDED = "ended"
-
-
-class SlotTaken:
-    """From the slot pool: the run may execute."""
-
-
-class InLine:
-    """From the slot pool: no slot is free, the run stands in line."""
-
-
-class StopOverdue:
-    """From the run's own timer: the stream is not closed yet."""
-
-
-class ProviderGone:
-    """From the shell: the provider's actor died under this turn, or is not there.
-
-    `for_good` when the tree has given it up.
-    """
-
-    __slots__ = ("error", "for_good")
-
-    def __init__(self, error: AsmError, *, for_good: bool = False) -> None:
-        self.error = error
-        self.for_good = for_good
-
-
-class ProviderBack:
-    """From the shell: the provider's actor can be asked again."""
 
 
 @define

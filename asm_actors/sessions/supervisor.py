@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.journal.messages import Flush
 from asm_actors.runs.messages import CancelRun
 from asm_actors.runs.run import RunStatus
 from asm_actors.services import JOURNAL, Services, session_name
@@ -26,7 +27,16 @@ from asm_actors.sessions.messages import Recover
 from asm_actors.sessions.open_runs import Phase
 from asm_actors.sessions.requests import Claim, Deliver, DeliverToRun, Drain, DrainReport
 from asm_actors.sessions.session import SessionStatus
-from supervisors import ChildSpec, Down, DynamicSupervisor, ExitReason, Restart, StartFailed, SupervisorFlags
+from supervisors import (
+    ActorDeadError,
+    ChildSpec,
+    Down,
+    DynamicSupervisor,
+    ExitReason,
+    Restart,
+    StartFailed,
+    SupervisorFlags,
+)
 from supervisors.control import ChildError
 from supervisors.future import Future
 from supervisors.instance import Instance
@@ -256,7 +266,7 @@ class SessionsSupervisor(DynamicSupervisor):
 
     async def _carry_out(self, claim: Claim, reply: Any) -> None:
         try:
-            known = await self.blocking(claim.find, self._services.store)
+            known = await self._find(claim)
         except AsmError as error:
             _refuse(reply, error, claim.deliver)
         else:
@@ -271,6 +281,17 @@ class SessionsSupervisor(DynamicSupervisor):
         for key in claim.keys:
             for waiting, asker in self._claims.pop(key):
                 self._claim(waiting, asker)
+
+    async def _find(self, claim: Claim) -> Any:
+        """Look for what is claimed, behind all that was told to the journal: a life that is gone may have told it."""
+        journal = self._services.whereis(JOURNAL)
+        if journal is None:
+            raise not_running(self._services)
+        try:
+            await journal.ask(Flush(), block=False)
+        except ActorDeadError as error:
+            raise not_running(self._services) from error
+        return await self.blocking(claim.find, self._services.store)
 
     # --- Drain -------------------------------------------------------------------------------------------------
 

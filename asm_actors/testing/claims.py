@@ -18,8 +18,8 @@ from typing import Final, NamedTuple
 from asm_actors.events import Event, EventType
 from asm_actors.journal.store import Store
 from asm_actors.runs.result import RunResult
-from asm_actors.runs.run import Run, RunStatus
-from asm_actors.sessions.session import Session
+from asm_actors.runs.run import TERMINAL_RUN_STATUSES, Run, RunStatus
+from asm_actors.sessions.session import TERMINAL_SESSION_STATUSES, Session, SessionStatus
 
 __all__ = ["Claim", "ClaimKind", "Ledger", "Reporter"]
 
@@ -96,7 +96,7 @@ class Reporter:
         """A caller got this result."""
         events = result.events
         last = events[-1].sequence_number or 0
-        digest = _digest_of(result.output, events)
+        digest = _digest_of(result.output, map(_digest_of_event, events))
         self._write(
             Claim(ClaimKind.RESULT, result.run_id, result.status, result.session_id, last=last, digest=digest)
         )
@@ -112,10 +112,8 @@ class Reporter:
         places = [_place(event, session_id) for event in events]
         if places != list(range(places[0], places[0] + len(places))):
             self.defect(f"a subscriber of {session_id or 'the journal'} was handed {places}")
-        digest = _digest_of(None, events)
-        self._write(
-            Claim(ClaimKind.SEEN, session_id or "", first=places[0], last=places[-1], digest=digest)
-        )
+        digest = _digest_of(None, map(_digest_of_event, events))
+        self._write(Claim(ClaimKind.SEEN, session_id or "", first=places[0], last=places[-1], digest=digest))
 
     def defect(self, text: str) -> None:
         """Something happened that never should."""
@@ -171,6 +169,15 @@ class _Journal:
         self.by_session: dict[str, list[Event]] = {}
         for event in self.events:
             self.by_session.setdefault(event.session_id, []).append(event)
+        # Many claims are about the same event.
+        self._digests: dict[int, bytes] = {}
+
+    def _digest(self, event: Event) -> bytes:
+        position = event.position or 0
+        found = self._digests.get(position)
+        if found is None:
+            found = self._digests[position] = _digest_of_event(event)
+        return found
 
     def double_ids(self) -> Iterator[str]:
         """Events that share an id."""
@@ -198,7 +205,7 @@ class _Journal:
             case ClaimKind.SEEN:
                 events = self.by_session.get(claim.id, []) if claim.id else self.events
                 kept = events[claim.first - 1 : claim.last]
-                if _digest_of(None, kept) != claim.digest:
+                if _digest_of(None, map(self._digest, kept)) != claim.digest:
                     yield f"a subscriber saw other events than these: {claim}, {kept}"
             case ClaimKind.DEFECT:
                 yield f"the process reported: {claim.id}"
@@ -211,16 +218,16 @@ class _Journal:
             yield f"a caller got {claim.id}, which is not there: {claim}"
         elif session.last_sequence < claim.last:
             yield f"{claim.id} ends at {session.last_sequence}; a caller had seen {claim.last}"
-        elif claim.status in ("completed", "failed", "cancelled") and session.status != claim.status:
+        elif SessionStatus(claim.status) in TERMINAL_SESSION_STATUSES and session.status != claim.status:
             yield f"a caller was told that {claim.id} is {claim.status}; it is {session.status}"
-        elif session.status == "pending" != claim.status:
+        elif session.status is SessionStatus.PENDING and claim.status != SessionStatus.PENDING:
             yield f"{claim.id} was {claim.status}, and is pending again"
 
     def _run(self, claim: Claim) -> Iterator[str]:
         run = self.runs.get(claim.id)
         if run is None or run.session_id != claim.session_id:
             yield f"a caller got {claim.id} of {claim.session_id}, and the journal has {run}"
-        elif RunStatus(claim.status).value != run.status.value and _is_over(claim.status):
+        elif RunStatus(claim.status) in TERMINAL_RUN_STATUSES and run.status != claim.status:
             yield f"a caller was told that {claim.id} is {claim.status}; it is {run.status}"
         elif run.status is RunStatus.PENDING and claim.status != RunStatus.PENDING:
             yield f"{claim.id} was {claim.status}, and is pending again"
@@ -234,22 +241,23 @@ class _Journal:
         own = [event for event in events if event.run_id == claim.id]
         if not own or own[-1].sequence_number != claim.last or own[-1].type is not EventType.RUN_COMPLETED:
             yield f"{claim.id} ended at {claim.last} of {claim.session_id}; its last events are {own[-2:]}"
-        elif _digest_of(self.runs[claim.id].output, own) != claim.digest:
+        elif _digest_of(self.runs[claim.id].output, map(self._digest, own)) != claim.digest:
             yield f"a caller got another result of {claim.id} than the journal has: {own}"
-
-
-def _is_over(status: str) -> bool:
-    return status in ("completed", "failed", "cancelled", "timeout")
 
 
 def _place(event: Event, session_id: str | None) -> int:
     return (event.position if session_id is None else event.sequence_number) or 0
 
 
-def _digest_of(output: object, events: Iterable[Event]) -> str:
-    """Sum up an output and events, every field of them."""
-    found = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-    found.update(json.dumps(output, sort_keys=True).encode())
+def _digest_of(output: object, events: Iterable[bytes]) -> str:
+    """Sum up an output, and events by their own digests."""
+    found = hashlib.blake2b(json.dumps(output, sort_keys=True).encode(), digest_size=_DIGEST_BYTES)
     for event in events:
-        found.update(json.dumps(event.to_map(), sort_keys=True).encode())
+        found.update(event)
     return found.hexdigest()
+
+
+def _digest_of_event(event: Event) -> bytes:
+    """Sum up every field of an event."""
+    text = json.dumps(event.to_map(), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()

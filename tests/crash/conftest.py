@@ -1,13 +1,25 @@
-"""The process that forks the lives which these tests end."""
+"""The storm, and the harness that kills it."""
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
-from asm_actors.testing.crash import Crasher
+from asm_actors.testing.kill_harness import KillHarness
+
+STORM = Path(__file__).parent / "storm.py"
 
 
 @pytest.fixture(scope="module")
-def crasher():
-    with Crasher() as made:
-        yield made
+def storm():
+    """The names of the program that is killed: `provider`, `pieces_of`, …"""
+    return SimpleNamespace(**runpy.run_path(str(STORM)))
+
+
+@pytest.fixture
+def harness(tmp_path):
+    """Kills the storm, on a journal of its own."""
+    return KillHarness([STORM], tmp_path / "journal")

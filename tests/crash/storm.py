@@ -68,7 +68,7 @@ def provider(pause):
 
 def some_input(dice, name):
     kind = dice.choice(["talk", "talk", "slow", "slow", "fail", "again", "tool"])
-    return {"prompt": name, "name": name, "do": kind, "pieces": dice.randint(1, 30)}
+    return {"prompt": name, "name": name, "do": kind, "pieces": dice.randint(1, 20)}
 
 
 class Storm:

@@ -101,15 +101,20 @@ class Journal:
         """Write and come to rest."""
         writer = self.writer()
         self.tell(writer, self.append(session_id, n_events, **fields))
-        settle(self.dispatcher)
+        self.flush()
         writer.ref.stop()
+
+    def flush(self):
+        """Have everything durable that was told, unless the disk fails, and come to rest."""
+        self.ref.tell(m.Flush())
+        settle(self.dispatcher)
 
     def end(self, session_id):
         """Write the last event of a session, and that it is over."""
         append = self.append(session_id, types=[EventType.SESSION_COMPLETED])
         session = self.store.session(session_id).replace(status=SessionStatus.COMPLETED)
         self.tell(self.writer(), append._replace(session=session))
-        settle(self.dispatcher)
+        self.flush()
 
     def stored(self, session_id=None):
         """All events of a session, or of the journal."""

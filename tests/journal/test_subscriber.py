@@ -630,7 +630,7 @@ def test_closing_from_another_thread_ends_a_blocking_reader(live):
     reader = threading.Thread(target=lambda: seen.extend(subscription))
     reader.start()
     while subscription._ref is None or subscription._ref.life.actor._state.pull is None:
-        pass
+        assert reader.is_alive()
     subscription.close()
     reader.join(5)
     assert not reader.is_alive()

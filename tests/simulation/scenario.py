@@ -170,13 +170,14 @@ class Scenario:
             options["drain"] = True
         elif how == "cancel":
             options["cancel_runs"] = True
+        was_running = sim.system.is_running  # its tree gives up if too much of it crashes
         try:
             report = sim.system.stop(**options)
         except Exception as error:
             world.fault(f"stop({options}) raised {error!r}")
         else:
             world.log.note("scenario", "stopped", report)
-            if how == "cancel" and report.orphans == () and not self.chaos.mean_gap:
+            if how == "cancel" and was_running and report.orphans == () and not self.chaos.mean_gap:
                 self._check_all_over(how)
         self._await_tasks()
         self._check_stopped()
