@@ -25,7 +25,7 @@ def test_an_answer_before_the_commit_is_found(monkeypatch):
 
     def hasty(self, commit):
         for effect in commit.then:
-            journal._follow_up(effect, commit.writer)
+            journal.follow_up(effect, commit.writer)
         take(self, commit._replace(then=()))
 
     monkeypatch.setattr(journal.JournalActor, "_take", hasty)
@@ -33,14 +33,14 @@ def test_an_answer_before_the_commit_is_found(monkeypatch):
 
 
 def test_an_asker_who_is_forgotten_is_found(monkeypatch):
-    follow_up = journal._follow_up
+    follow_up = journal.follow_up
     count = iter(range(100_000))
 
     def forgetful(effect, writer):
         if type(effect) is not journal.Reply or next(count) % 5:
             follow_up(effect, writer)
 
-    monkeypatch.setattr(journal, "_follow_up", forgetful)
+    monkeypatch.setattr(journal, "follow_up", forgetful)
     # A session that is over leaves only when nobody waits any more.
     assert _found("nobody ever answered", "not idle after")
 
