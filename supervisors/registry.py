@@ -127,14 +127,6 @@ class Registry:
         ref = self._refs.get(name)
         return ref if ref is not None and ref.is_alive() else None
 
-    def holder(self, name: Hashable) -> Ref[Any] | None:
-        """Find who has a name, even if its life is just ending: then the name is free after its end.
-
-        Args:
-            name: The name.
-        """
-        return self._refs.get(name)
-
     def resolve(self, name: Hashable) -> Ref[Any]:
         """As `whereis`, for callers that need somebody to be there.
 

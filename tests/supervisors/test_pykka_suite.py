@@ -59,12 +59,11 @@ def download(folder, version):
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "download"]
         options = [
             "--no-deps",
-            "--no-binary=:all:",
-            "--no-build-isolation",
+            "--no-binary=pykka",
             f"--dest={folder}",
             f"pykka=={version}",
         ]
-        done = subprocess.run([*pip, *options], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([*pip, *options], capture_output=True, text=True, timeout=120, check=False)
         if done.returncode:
             give_up(f"no package index with the sources of pykka {version}: {done.stderr[-500:]}")
     return folder / name

@@ -11,6 +11,7 @@ import pytest
 
 import asm_actors as asm
 from asm_actors.providers.script import Script, text, wait
+from asm_actors.services import JOURNAL
 from supervisors.testing import Gate
 
 
@@ -94,6 +95,34 @@ class Opened:
             self._thread.join()
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
             self.loop.close()
+
+    # --- Looking inside ------------------------------------------------------------------------------------------
+
+    def on_dispatcher(self, action):
+        """Do something on the dispatcher's thread and return what it gives."""
+        done = threading.Event()
+        result = []
+
+        def act():
+            result.append(action())
+            done.set()
+
+        self.system.dispatcher.call_from_outside(act)
+        assert done.wait(10)
+        return result[0]
+
+    def n_waiting(self, run):
+        """How many callers wait for the result of a run."""
+
+        def look():
+            actor = self.system.session(run.session_id).ref().life.actor
+            return len(actor.state.open[run.id].waiters or ())
+
+        return self.on_dispatcher(look)
+
+    def journal(self):
+        """The journal's actor, to look at."""
+        return self.system.services.whereis(JOURNAL).life.actor
 
     # --- Shorthands ----------------------------------------------------------------------------------------------
 
