@@ -54,8 +54,8 @@ __all__ = [
 RUNS_POOL = "runs"
 WINDOW = 256
 """Events of a run that may be under way to the disk before it stops reading its provider."""
-ASK_EVERY = p.CREDIT // 2
-"""Batches after which further ones are asked for: before the credit is used up, and not for each alone."""
+ASK_EVERY = max(1, p.CREDIT // 2)
+"""Batches after which further ones are asked for: before the credit is used up."""
 ACKNOWLEDGE_EVERY = 64
 """After so many events a run asks to hear when they are durable."""
 STOP_PATIENCE_S = 30.0

@@ -183,40 +183,39 @@ def batches_of(effects):
 
 def test_further_batches_are_asked_for_before_the_credit_is_used_up(bench):
     run = bench("streaming")
-    asked = [run.to_provider(run.say("a", "b")) for _ in range(p.CREDIT)]
-    assert asked == [[], ["More"]] * (p.CREDIT // 2)
+    effects = [run.say("a", "b") for _ in range(4 * core.ASK_EVERY)]
+    assert sum(batches_of([effect for step in effects for effect in step])) == 4 * core.ASK_EVERY
+    assert batches_of(effects[core.ASK_EVERY - 1]) == [core.ASK_EVERY]
 
 
 def test_as_many_batches_are_asked_for_as_were_heard(bench):
     run = bench("streaming")
-    run.say("a")
-    (effect,) = run.say("b")[1:]
-    assert effect.message.batches == core.ASK_EVERY == 2
+    run.say(*"x" * core.WINDOW)
+    run.say("y")
+    assert batches_of(run.tell(Durable(core.WINDOW + 2))) == [2]
 
 
 def test_a_batch_that_makes_no_event_counts_too(bench):
     run = bench("streaming")
-    run.items(Usage(1, 1))
-    assert run.to_provider(run.items(Usage(2, 1))) == ["More"]
+    effects = [effect for _ in range(core.ASK_EVERY) for effect in run.items(Usage(1, 1))]
+    assert batches_of(effects) == [core.ASK_EVERY]
 
 
 def test_a_full_window_holds_the_provider_back_until_its_events_are_durable(bench):
     run = bench("streaming")
-    run.say("x")
     effects = run.say(*"x" * core.WINDOW)
     assert run.to_provider(effects) == []
     (append,) = run.notices(effects, RunAppends)
-    effects = run.tell(Durable(append.acknowledge))
-    assert run.to_provider(effects) == ["More"]
-    assert effects[0].message.batches == 2
+    assert append.acknowledge == core.WINDOW + 2
+    assert batches_of(run.tell(Durable(append.acknowledge))) == [1]
     assert run.state.n_pending == 0
 
 
 def test_an_attempt_of_the_provider_itself_keeps_the_credit_of_the_call(bench):
     run = bench("streaming")
-    run.items(TurnStarted("m"))
+    run.say(*"x" * core.WINDOW)
     run.tell(p.TurnRetries(GONE, 1, 0.5))
-    assert run.to_provider(run.items(TurnStarted("m"))) == ["More"]
+    assert batches_of(run.tell(Durable(core.WINDOW + 2))) == [1]
 
 
 @pytest.mark.parametrize("size", [1, 7, 63, 64, 100, 255, 256, 1000])
