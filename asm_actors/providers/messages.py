@@ -27,8 +27,8 @@ class StartTurn(NamedTuple):
 
 
 CREDIT = 1
-"""Batches that may be on their way to a run unasked. With one, batches grow by themselves when there is much to do; with
-four, five thousand streams made half as many messages again."""
+"""Batches that may be on their way to a run unasked. With one, batches grow by themselves when there is much to do;
+with four, five thousand streams made half as many messages again."""
 
 
 class More(NamedTuple):

@@ -7,7 +7,7 @@ import pytest
 from asm_actors import effects as fx
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.providers import messages as p
-from asm_actors.providers.items import Raw, TextDelta, TurnDone, TurnStarted, Usage
+from asm_actors.providers.items import Raw, TextDelta, TurnDone, Usage
 from asm_actors.runs import state as core
 from asm_actors.runs.messages import CancelRun, DeadlineReached, Durable, RunAppends, RunWaits
 from asm_actors.runs.run import RunStatus
