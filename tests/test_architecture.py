@@ -61,6 +61,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "asm_actors.sessions.session_drafts",
         "asm_actors.runs.request",
         "asm_actors.runs.notices",
+        "asm_actors.sessions.birth",
+        "asm_actors.sessions.mending",
         "asm_actors.runs.turn",
         "asm_actors.journal.batch",
         "asm_actors.journal.sleepers",

@@ -12,6 +12,7 @@ from attrs import define, field
 
 from asm_actors.events import EventType
 from asm_actors.journal.append import EMPTY, Draft
+from asm_actors.jsonable import stringify_keys
 from asm_actors.providers.items import (
     Item,
     MessageDone,
@@ -56,7 +57,7 @@ class Turn:
         """What the run answers with this turn."""
         done = self.done or TurnDone()
         if done.output is not None:
-            return dict(done.output)
+            return stringify_keys(done.output)  # anything that a provider may have put there
         return {"content": self.content(), "stop_reason": done.stop_reason, "tool_calls": self.tool_calls}
 
     def completed_data(self, run: Run) -> dict[str, Any]:

@@ -12,19 +12,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from asm_actors import effects as fx
 from asm_actors.errors import AsmError, ErrorCategory, ErrorCode
-from asm_actors.journal.append import Append
+from asm_actors.journal.append import Append, Draft, Packed
 from asm_actors.journal.codec import pack_drafts
 from asm_actors.journal.messages import Commit, Flush, WriteFailed
 from asm_actors.runs.actor import RunActor
 from asm_actors.runs.run import Run
 from asm_actors.services import JOURNAL, SESSION_SLOTS, SESSIONS, Services
 from asm_actors.sessions import core, door
+from asm_actors.sessions.birth import Birth
 from asm_actors.sessions.delivery import Delivery
+from asm_actors.sessions.mending import mended_answers, mended_drafts, mended_runs
 from asm_actors.sessions.messages import Recover, RunLoaded, SessionLoaded, SlotGranted, SlotRefused
 from asm_actors.sessions.open_runs import Ended, RunCrashed
 from asm_actors.sessions.queue import RunQueue
@@ -34,7 +36,7 @@ from supervisors import Actor, ActorDeadError, ChildExited, Shutdown, Timer
 from supervisors.exits import Crashed, ExitReason, describe
 from supervisors.slot_pool import Acquire, Release
 
-__all__ = ["Birth", "SessionActor"]
+__all__ = ["SessionActor"]
 
 logger = logging.getLogger("asm_actors.sessions")
 _UNBORN = Session(id="", agent_id="")
@@ -42,28 +44,6 @@ _UNBORN = Session(id="", agent_id="")
 _NO_DEFECT = frozenset(
     {ErrorCategory.STORAGE, ErrorCategory.RESOURCE, ErrorCategory.STATE, ErrorCategory.VALIDATION}
 )
-
-
-class Birth:
-    """What one life of a session's actor knows of the lives before it; a restarted actor gets the same one.
-
-    Args:
-        is_first: Whether the session is made by the first message.
-        cause: What ended the life before.
-    """
-
-    __slots__ = ("_is_first", "cause", "open")
-
-    def __init__(self, *, is_first: bool, cause: AsmError | None = None) -> None:
-        self._is_first = is_first
-        self.cause = cause
-        # The open runs of the life before: its crash may have kept it from striking them off the directory.
-        self.open: dict[str, Any] = {}
-
-    def take(self) -> bool:
-        """Return whether it is the first, and never again."""
-        first, self._is_first = self._is_first, False
-        return first
 
 
 class SessionActor(Actor):
@@ -100,6 +80,8 @@ class SessionActor(Actor):
         self._runs: dict[str, Any] | None = None
         self._run_ids: dict[Any, str] | None = None
         self._timers: dict[str, Timer] | None = None
+        # Why something had to be mended, once it had: from then on records are mended too.
+        self._mended: AsmError | None = None
 
     # --- Start -------------------------------------------------------------------------------------------------
 
@@ -224,13 +206,19 @@ class SessionActor(Actor):
             _PERFORM[type(effect)](self, effect)
 
     def _write(self, effect: fx.Write) -> None:
-        drafts, session = effect.drafts, effect.session
+        drafts, session, runs = effect.drafts, effect.session, effect.runs
         base_id = self._services.ids.block()
-        packed = pack_drafts(base_id, drafts) if drafts else ()
-        state = self.state
-        append = Append(self._id, packed, base_id, session, effect.runs, state.head)
-        state.head += len(drafts)
+        try:
+            packed = pack_drafts(base_id, drafts) if drafts else ()
+        except AsmError as error:
+            packed = self._mend(base_id, drafts, error)
         then = effect.then
+        if self._mended is not None and runs:
+            runs = mended_runs(runs)
+            then = mended_answers(then, runs)
+        state = self.state
+        append = Append(self._id, packed, base_id, session, runs, state.head)
+        state.head += len(drafts)
         if then:
             then = [self._with_sequence(one) for one in then]
         for run in effect.runs:
@@ -241,6 +229,15 @@ class SessionActor(Actor):
         if not self._journal.post(Commit(self._actor_ref, append, then)):
             # The tree is about to take the sessions down, and to start them again with the journal.
             self.exit(Shutdown("the journal is gone"))
+
+    def _mend(self, base_id: int, drafts: Sequence[Draft], error: AsmError) -> Packed:
+        """Keep what cannot be stored as it is; see `sessions.mending`."""
+        if self._mended is None:
+            self._mended = error
+            logger.warning(
+                "session %s: a provider said what cannot be stored, it is kept mended: %s", self._id, error
+            )
+        return pack_drafts(base_id, mended_drafts(drafts))
 
     def _with_sequence(self, one: fx.Then) -> fx.Then:
         if type(one) is fx.Reply and type(one.value) is Session:

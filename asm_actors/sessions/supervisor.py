@@ -21,7 +21,8 @@ from asm_actors.runs.messages import CancelRun
 from asm_actors.runs.run import RunStatus
 from asm_actors.services import JOURNAL, Services, session_name
 from asm_actors.sessions import door
-from asm_actors.sessions.actor import Birth, SessionActor
+from asm_actors.sessions.actor import SessionActor
+from asm_actors.sessions.birth import Birth
 from asm_actors.sessions.delivery import Delivery, check_room, not_running
 from asm_actors.sessions.messages import Recover
 from asm_actors.sessions.open_runs import Phase
