@@ -161,7 +161,7 @@ class Environment:
             self._readers += 1
         try:
             return self._begin()
-        except BaseException:
+        except BaseException:  # whatever it is goes on up; the reader it counted is not there
             self._leave()
             raise
 

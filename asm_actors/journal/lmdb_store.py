@@ -140,7 +140,7 @@ class LmdbStore(LmdbRecords, LmdbEvents):
             # From now on this process alone writes, so what it knows is what there is.
             self._follows = self._readonly
             self._commits = 0
-        except BaseException:
+        except BaseException:  # whatever it is goes on up; lock and environment must not stay behind
             self._let_go()
             raise
 

@@ -128,7 +128,7 @@ class LmdbView:
                     self._catch_up(tables)
                 picked = pick(self._recent, tables)
             yield picked, tables
-        except Exception as error:
+        except Exception as error:  # the library's are translated, all others go on up
             meaning = environment.read_error(error)
             if meaning is None:
                 raise

@@ -240,7 +240,7 @@ class AnthropicProvider(BaseProvider):
                 await stream.close()
         except AsmError:
             raise
-        except Exception as error:
+        except Exception as error:  # the SDK's are translated, all others go on up and crash the provider
             mapped = error_from(error, secret=self._key())
             if mapped is None:
                 raise
