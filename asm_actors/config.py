@@ -60,6 +60,17 @@ APPROVAL_TIMEOUT: Final = 300.0
 RUN_DEADLINE_MS: Final = 600_000
 """The budget of a whole run where a provider needs one and nobody set it."""
 
+# Recovery ---------------------------------------------------------------------------------------------------
+
+ON_RESTART: Final = ("resume", "retry", "fail")
+"""What may become of a run that was under way when its process ended."""
+
+MAX_RECOVERIES: Final = 3
+"""Crashes that one run survives."""
+
+SESSION_LINGER: Final = 300.0
+"""How long a session without work stays in memory."""
+
 # Providers --------------------------------------------------------------------------------------------------
 
 BREAKER_FAILURE_THRESHOLD: Final = 5

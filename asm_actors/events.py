@@ -71,12 +71,16 @@ class EventType(StrEnum):
     SESSION_COMPLETED = "session_completed"
     SESSION_FAILED = "session_failed"
     SESSION_CANCELLED = "session_cancelled"
+    SESSION_FORKED = "session_forked"
+    SESSION_DELETED = "session_deleted"
 
     RUN_STARTED = "run_started"
     RUN_COMPLETED = "run_completed"
     RUN_FAILED = "run_failed"
     RUN_CANCELLED = "run_cancelled"
     RUN_TIMEOUT = "run_timeout"
+    RUN_RECOVERED = "run_recovered"
+    RUN_INTERRUPTED = "run_interrupted"
 
     MESSAGE_SENT = "message_sent"
     MESSAGE_RECEIVED = "message_received"
@@ -112,6 +116,8 @@ EVENT_GROUPS: Final[Mapping[EventGroup, tuple[EventType, ...]]] = MappingProxyTy
             EventType.SESSION_COMPLETED,
             EventType.SESSION_FAILED,
             EventType.SESSION_CANCELLED,
+            EventType.SESSION_FORKED,
+            EventType.SESSION_DELETED,
         ),
         EventGroup.RUN: (
             EventType.RUN_STARTED,
@@ -119,6 +125,8 @@ EVENT_GROUPS: Final[Mapping[EventGroup, tuple[EventType, ...]]] = MappingProxyTy
             EventType.RUN_FAILED,
             EventType.RUN_CANCELLED,
             EventType.RUN_TIMEOUT,
+            EventType.RUN_RECOVERED,
+            EventType.RUN_INTERRUPTED,
         ),
         EventGroup.MESSAGE: (
             EventType.MESSAGE_SENT,

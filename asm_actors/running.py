@@ -6,13 +6,13 @@ import logging
 import os
 import random
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from attrs import evolve, frozen
 
 from asm_actors.capabilities.manifest import Manifest
-from asm_actors.config import Limits
+from asm_actors.config import MAX_RECOVERIES, ON_RESTART, SESSION_LINGER, Limits
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.handles import RunHandle, SessionHandle
 from asm_actors.ids import Ids, RandomIds
@@ -20,7 +20,7 @@ from asm_actors.journal.lmdb_store import LmdbStore
 from asm_actors.journal.store import Store
 from asm_actors.providers.base import Provider
 from asm_actors.providers.retry import RetryPolicy
-from asm_actors.serialization import check_id, check_number, invalid
+from asm_actors.serialization import check_id, check_integer, check_number, invalid
 from asm_actors.services import JOURNAL, SESSIONS, Services
 from asm_actors.sessions.requests import Drain, DrainReport
 from asm_actors.tree import root_spec
@@ -231,12 +231,18 @@ def make_services(
     journal: str | os.PathLike[str] | Store,
     providers: Mapping[str, Provider] | None,
     limits: Limits | None,
-    durability: Durability,
-    retry: RetryPolicy | None,
-    ids: Ids | None,
-    seed: int | None,
-    patience: float,
+    *,
     dispatcher: Dispatcher,
+    durability: Durability = "commit",
+    retry: RetryPolicy | None = None,
+    ids: Ids | None = None,
+    seed: int | None = None,
+    patience: float = 10.0,
+    tools: Iterable[Any] = (),
+    redaction: Any = True,
+    linger: float | None = SESSION_LINGER,
+    on_restart: str = "resume",
+    max_recoveries: int = MAX_RECOVERIES,
 ) -> Services:
     """Check the arguments of a start (told at `ActorSystem.start`) and make of them what the actors share.
 
@@ -248,6 +254,11 @@ def make_services(
     if not isinstance(retry, RetryPolicy | None):
         raise invalid("retry", "must be an asm_actors.RetryPolicy", retry)
     check_number(patience, "patience")
+    if linger is not None:
+        check_number(linger, "linger")
+    if on_restart not in ON_RESTART:
+        raise invalid("on_restart", f"must be one of {', '.join(ON_RESTART)}", on_restart)
+    check_integer(max_recoveries, "max_recoveries", least=0)
     if not isinstance(providers, Mapping | None):
         raise invalid("providers", "must be a map from names to providers", providers)
     if durability not in ("commit", "interval", "none"):
@@ -276,5 +287,8 @@ def make_services(
         sync_interval=SYNC_INTERVAL_S if durability == "interval" else None,
         linger=LINGER_S if isinstance(dispatcher, LoopDispatcher) else 0.0,
         patience=patience,
+        session_linger=linger,
+        on_restart=on_restart,
+        max_recoveries=max_recoveries,
         random=random.Random(seed),  # noqa: S311 - jitter
     )

@@ -96,6 +96,11 @@ class Services:
         sync: Whether each group commit is synced to the disk (durability ``commit``).
         linger: Seconds for which what a provider says is gathered before its run hears it.
         patience: Seconds for which a failing commit is tried again before its writers are told.
+        tools: Tools of the host, by name.
+        redactor: Takes secrets out of what goes to the journal; None: nothing is taken out.
+        session_linger: Seconds without work after which a session's actor leaves memory; None: never.
+        on_restart: What becomes of a run that was under way when its process ended, unless the run says so itself.
+        max_recoveries: How many crashes a run survives.
         directory: What is open.
         random: Draws jitter.
     """
@@ -112,6 +117,11 @@ class Services:
     sync_interval: float | None = None
     linger: float = 0.0
     patience: float = 10.0
+    tools: Mapping[str, Any] = field(factory=dict)
+    redactor: Any = None
+    session_linger: float | None = None
+    on_restart: str = "resume"
+    max_recoveries: int = 3
     directory: Directory = field(factory=Directory)
     random: random.Random = field(factory=random.Random)
 

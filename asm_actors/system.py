@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
-from asm_actors.config import Limits
+from asm_actors.config import MAX_RECOVERIES, SESSION_LINGER, Limits
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.ids import Ids
 from asm_actors.journal.store import Store
@@ -42,6 +42,11 @@ class ActorSystem(SystemBase):
         dispatcher: Dispatcher | None = None,
         seed: int | None = None,
         patience: float = 10.0,
+        tools: Iterable[Any] = (),
+        redaction: Any = True,
+        linger: float | None = SESSION_LINGER,
+        on_restart: str = "resume",
+        max_recoveries: int = MAX_RECOVERIES,
     ) -> Self:
         """Open the journal, start the tree, and take up what an earlier process left open.
 
@@ -57,6 +62,12 @@ class ActorSystem(SystemBase):
             dispatcher: Runs the actors; by default a `LoopDispatcher` of the system's own.
             seed: Of the jitter in retries; random by default.
             patience: Seconds for which a failing commit is tried again before its writers are told.
+            tools: Tools of the host which runs may use: `Tool`s, or functions that are made into such.
+            redaction: Whether secrets are taken out of all that goes to the journal; or a `Redaction` that says how.
+            linger: Seconds without work after which a session leaves memory, until somebody asks for it; None: never.
+            on_restart: What becomes of a run that was under way when its process ended, unless the run says so
+                itself: ``resume`` after its last completed step, ``retry`` from its input, or ``fail``.
+            max_recoveries: How many crashes a run survives; one more ends it as ``interrupted``.
 
         Raises:
             ValidationError: An argument is malformed.
@@ -67,7 +78,22 @@ class ActorSystem(SystemBase):
         chosen = (
             dispatcher if dispatcher is not None else LoopDispatcher("asm-dispatcher", calm_collector=True)
         )
-        services = make_services(journal, providers, limits, durability, retry, ids, seed, patience, chosen)
+        services = make_services(
+            journal,
+            providers,
+            limits,
+            dispatcher=chosen,
+            durability=durability,
+            retry=retry,
+            ids=ids,
+            seed=seed,
+            patience=patience,
+            tools=tools,
+            redaction=redaction,
+            linger=linger,
+            on_restart=on_restart,
+            max_recoveries=max_recoveries,
+        )
         system = cls(services, chosen, owns_dispatcher=owns)
         system._begin()
         return system
@@ -141,6 +167,11 @@ class AsyncActorSystem(SystemBase):
         dispatcher: Dispatcher | None = None,
         seed: int | None = None,
         patience: float = 10.0,
+        tools: Iterable[Any] = (),
+        redaction: Any = True,
+        linger: float | None = SESSION_LINGER,
+        on_restart: str = "resume",
+        max_recoveries: int = MAX_RECOVERIES,
     ) -> Self:
         """Prepare a system; it starts when it is awaited or entered. Arguments as for `ActorSystem.start`.
 
@@ -151,7 +182,22 @@ class AsyncActorSystem(SystemBase):
         chosen = (
             dispatcher if dispatcher is not None else LoopDispatcher("asm-dispatcher", calm_collector=True)
         )
-        services = make_services(journal, providers, limits, durability, retry, ids, seed, patience, chosen)
+        services = make_services(
+            journal,
+            providers,
+            limits,
+            dispatcher=chosen,
+            durability=durability,
+            retry=retry,
+            ids=ids,
+            seed=seed,
+            patience=patience,
+            tools=tools,
+            redaction=redaction,
+            linger=linger,
+            on_restart=on_restart,
+            max_recoveries=max_recoveries,
+        )
         return cls(services, chosen, owns_dispatcher=owns)
 
     def __init__(self, services: Services, dispatcher: Dispatcher, *, owns_dispatcher: bool) -> None:

@@ -32,7 +32,7 @@ from asm_actors.events import SCHEMA_VERSION, Event, EventType
 from asm_actors.ids import event_id
 from asm_actors.journal.append import Draft, Packed
 from asm_actors.journal.query import EventFilter
-from asm_actors.journal.store import STORE_SCHEMA
+from asm_actors.journal.store import RECORD_VERSION
 from asm_actors.runs.run import Run, RunStatus
 from asm_actors.sessions.session import Session, SessionStatus
 
@@ -59,15 +59,17 @@ _TYPES: Final = tuple(EventType(name) for name in (
     "run_timeout", "message_sent", "message_received", "message_streamed", "tool_call_started",
     "tool_call_completed", "tool_call_failed", "error_occurred", "error_recovered", "token_usage_updated",
     "turn_completed", "workspace_snapshot_taken", "workspace_diff_computed", "policy_violation",
-    "tool_approval_requested", "tool_approval_granted", "tool_approval_denied",
+    "tool_approval_requested", "tool_approval_granted", "tool_approval_denied", "run_recovered", "run_interrupted",
+    "session_forked", "session_deleted",
 ))
 _SESSION_FIELDS: Final = (
     "id", "agent_id", "status", "parent_session_id", "metadata", "context", "tags", "created_us", "updated_us",
-    "deleted_us", "provider", "idempotency_key", "last_sequence",
+    "deleted_us", "provider", "idempotency_key", "last_sequence", "forked_at",
 )
 _RUN_FIELDS: Final = (
     "id", "session_id", "status", "input", "output", "error", "metadata", "turn_count", "token_usage", "cost_usd",
     "created_us", "started_us", "ended_us", "provider", "provider_metadata", "idempotency_key", "attempt", "options",
+    "recoveries", "from_sequence",
 )
 # fmt: on
 _CODES: Final = {type_: code for code, type_ in enumerate(_TYPES)}
@@ -150,7 +152,7 @@ def seal_segment(number: int, first_sequence: int, body: bytes) -> bytes:
     """Make the segment out of an encoded body and its place."""
     pack = _PACKERS.pack
     payload = b"".join((_SEGMENT, pack(number), pack(first_sequence), body))
-    return _PREFIX.pack(STORE_SCHEMA, crc32(payload)) + payload
+    return _PREFIX.pack(RECORD_VERSION, crc32(payload)) + payload
 
 
 def unpack_drafts(packed: Packed) -> Segment:
@@ -301,7 +303,7 @@ def _record_codec(
             payload = _PACKERS.pack(read(record))
         except (TypeError, ValueError, OverflowError, AttributeError) as error:
             raise _unstorable(f"the record of {getattr(record, 'id', record)!r:.80}", error) from error
-        return _PREFIX.pack(STORE_SCHEMA, crc32(payload)) + payload
+        return _PREFIX.pack(RECORD_VERSION, crc32(payload)) + payload
 
     def unpack(blob: Buffer, table: str, key: object) -> Any:
         values = _open(blob, table, key)
@@ -358,7 +360,7 @@ def _open(blob: Buffer, table: str, key: object) -> Any:
     if len(blob) <= _PREFIX.size:
         raise unreadable(table, key, "it is cut short")
     version, checksum = _PREFIX.unpack_from(blob)
-    if version != STORE_SCHEMA:
+    if version != RECORD_VERSION:
         refuse_version(version, table, key)
     payload = memoryview(blob)[_PREFIX.size :]
     if crc32(payload) != checksum:
@@ -368,11 +370,11 @@ def _open(blob: Buffer, table: str, key: object) -> Any:
 
 def refuse_version(version: int, table: str, key: object) -> NoReturn:
     """Raise for a record of another version: ``migration_required`` if it is a later one."""
-    if version > STORE_SCHEMA:
+    if version > RECORD_VERSION:
         raise AsmError(
             ErrorCode.MIGRATION_REQUIRED,
             f"the record {_shown(key)} in {table} has version {version}, and this release reads up to "
-            f"{STORE_SCHEMA}: use the release that wrote it, or a later one",
+            f"{RECORD_VERSION}: use the release that wrote it, or a later one",
             details={"table": table, "key": _shown(key), "version": version},
         )
     raise unreadable(table, key, f"there is no version {version}")

@@ -17,7 +17,7 @@ from zlib import crc32
 
 from asm_actors.journal.codec import Buffer, pack_values, refuse_version, unpack_values, unreadable
 from asm_actors.journal.placing import Group
-from asm_actors.journal.store import STORE_SCHEMA
+from asm_actors.journal.store import RECORD_VERSION
 
 __all__ = ["FIRST_BODY", "Directory", "pack_block", "pack_group", "unpack_directory"]
 
@@ -53,7 +53,7 @@ def pack_block(directory: Directory, bodies: Sequence[bytes]) -> bytes:
     """
     index = pack_values(directory)
     body = b"".join(bodies)
-    return _HEADER.pack(STORE_SCHEMA, len(body), len(index), crc32(index)) + body + index
+    return _HEADER.pack(RECORD_VERSION, len(body), len(index), crc32(index)) + body + index
 
 
 def unpack_directory(block: Buffer, table: str, key: object) -> Directory:
@@ -66,7 +66,7 @@ def unpack_directory(block: Buffer, table: str, key: object) -> Directory:
         version, body, size, checksum = _HEADER.unpack_from(block)
     except struct.error as error:
         raise unreadable(table, key, "it is cut short") from error
-    if version != STORE_SCHEMA:
+    if version != RECORD_VERSION:
         refuse_version(version, table, key)
     index = block[FIRST_BODY + body : FIRST_BODY + body + size]
     if len(index) != size or crc32(index) != checksum:

@@ -138,8 +138,15 @@ class Environment:
                 "the release that wrote it, or a later one",
                 details={"path": str(self._path), "version": version},
             )
-        if version != STORE_SCHEMA:
+        if not 0 < version <= STORE_SCHEMA:
             raise unreadable(META, SCHEMA_KEY, f"there is no layout {version}")
+        if version < STORE_SCHEMA:
+            raise AsmError(
+                ErrorCode.MIGRATION_REQUIRED,
+                f"the journal at {self._path} has layout {version}, and this release works with {STORE_SCHEMA}: run "
+                f"`asm journal migrate {self._path}`",
+                details={"path": str(self._path), "version": version},
+            )
 
     def _write_schema(self) -> None:
         with self._env.begin(db=self.tables[META], write=True) as txn:

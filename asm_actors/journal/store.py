@@ -30,6 +30,7 @@ from asm_actors.runs.run import Run, RunStatus
 from asm_actors.sessions.session import Session, SessionStatus
 
 __all__ = [
+    "RECORD_VERSION",
     "STORE_SCHEMA",
     "EventFilter",
     "EventPage",
@@ -40,8 +41,11 @@ __all__ = [
     "VerifyReport",
 ]
 
-STORE_SCHEMA: Final = 1
-"""The version of the stored layout. A store refuses to touch a journal of a later one."""
+STORE_SCHEMA: Final = 2
+"""The version of the stored layout. A store refuses to touch a journal of another one."""
+
+RECORD_VERSION: Final = 1
+"""The version of stored records and events. It changes only if older ones can no longer be read as they are."""
 
 
 @frozen

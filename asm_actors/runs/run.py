@@ -107,6 +107,8 @@ class Run:
         idempotency_key: the caller's key which makes a repeated submit the same run.
         attempt: how many times it was begun again, 0 the first time.
         options: the options of its execution which must survive a restart, JSON.
+        recoveries: how many times it was taken up again after a crash.
+        from_sequence: the last sequence number of its session when it first started: its events come after that.
     """
 
     id: str
@@ -127,6 +129,8 @@ class Run:
     idempotency_key: str | None = None
     attempt: int = 0
     options: dict[str, Any] = Factory(dict)
+    recoveries: int = 0
+    from_sequence: int | None = None
 
     @classmethod
     def new(
@@ -284,6 +288,8 @@ class Run:
             "idempotency_key": self.idempotency_key,
             "attempt": self.attempt,
             "options": stringify_keys(self.options),
+            "recoveries": self.recoveries,
+            "from_sequence": self.from_sequence,
         }
 
     @classmethod
@@ -314,6 +320,8 @@ class Run:
             idempotency_key=fields.optional_id("idempotency_key"),
             attempt=fields.integer("attempt", least=0, default=0),
             options=fields.map("options"),
+            recoveries=fields.integer("recoveries", least=0, default=0),
+            from_sequence=fields.optional_integer("from_sequence", least=0),
         )
 
 

@@ -85,6 +85,7 @@ class Session:
         provider: the name of the provider its runs use unless they say otherwise.
         idempotency_key: the caller's key which makes a repeated start the same session.
         last_sequence: the sequence number of its last event, 0 before the first.
+        forked_at: for a fork, the last sequence number that it shares with :attr:`parent_session_id`; None: it is none.
     """
 
     id: str
@@ -100,6 +101,7 @@ class Session:
     provider: str | None = None
     idempotency_key: str | None = None
     last_sequence: int = 0
+    forked_at: int | None = None
 
     @classmethod
     def new(
@@ -211,6 +213,7 @@ class Session:
             "provider": self.provider,
             "idempotency_key": self.idempotency_key,
             "last_sequence": self.last_sequence,
+            "forked_at": self.forked_at,
         }
 
     @classmethod
@@ -236,6 +239,7 @@ class Session:
             provider=fields.optional_id("provider"),
             idempotency_key=fields.optional_id("idempotency_key"),
             last_sequence=fields.integer("last_sequence", least=0, default=0),
+            forked_at=fields.optional_integer("forked_at", least=1),
         )
 
 

@@ -56,7 +56,9 @@ class Journal:
         self.dispatcher = dispatcher
         self.store = store or BrittleStore()
         self.store.open()
-        self.services = make_services(self.store, {}, None, durability, None, None, 0, patience, dispatcher)
+        self.services = make_services(
+            self.store, {}, None, dispatcher=dispatcher, durability=durability, seed=0, patience=patience
+        )
         self.ref = None
         self._heads = {}
         self._blocks = count(1)

@@ -17,6 +17,7 @@ from asm_actors.journal.lmdb_env import Environment
 from asm_actors.journal.lmdb_layout import TABLES
 from asm_actors.journal.lmdb_store import LmdbStore
 from asm_actors.journal.query import EventFilter
+from asm_actors.journal.store import STORE_SCHEMA
 from asm_actors.sessions.session import Session, SessionStatus
 from asm_actors.testing.store_builders import (
     block,
@@ -335,7 +336,7 @@ def test_a_journal_of_a_later_layout_is_refused_and_left_alone(make, data_file):
     put(store, new_session("a", 1))
     store.close()
     with lmdb.open(str(data_file.parent), max_dbs=8) as env, env.begin(write=True) as txn:
-        txn.put(b"schema", (2).to_bytes(4, "big"), db=env.open_db(b"meta", txn=txn))
+        txn.put(b"schema", (STORE_SCHEMA + 1).to_bytes(4, "big"), db=env.open_db(b"meta", txn=txn))
     before = data_file.read_bytes()
     for readonly in (False, True):
         with raises(ErrorCode.MIGRATION_REQUIRED):

@@ -226,6 +226,7 @@ def test_the_map_always_has_every_key():
         "provider",
         "idempotency_key",
         "last_sequence",
+        "forked_at",
     }
 
 
