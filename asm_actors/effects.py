@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from asm_actors.errors import AsmError
     from asm_actors.journal.append import Draft
+    from asm_actors.runs.resumption import Progress
     from asm_actors.runs.run import Run
     from asm_actors.sessions.session import Session
 
 __all__ = [
     "AcquireSlot",
+    "CallTool",
     "CancelTimer",
     "Effect",
     "Leave",
@@ -27,6 +29,7 @@ __all__ = [
     "Reply",
     "SetTimer",
     "StartRun",
+    "StopTools",
     "Then",
     "ToProvider",
     "ToRun",
@@ -82,6 +85,8 @@ class StartRun(NamedTuple):
 
     run: Run
     """Its record."""
+    progress: Progress | None = None
+    """How far it had come, if it is taken up again; None: it begins with its input."""
 
 
 class ToRun(NamedTuple):
@@ -105,6 +110,24 @@ class ToProvider(NamedTuple):
 
     message: Any
     """The message."""
+
+
+class CallTool(NamedTuple):
+    """Call a tool of the host; its end comes as a notice (`ToolEnded`)."""
+
+    call_id: str
+    """The provider's id of the call."""
+    name: str
+    """The tool."""
+    input: dict[str, Any]
+    """The arguments."""
+
+
+class StopTools(NamedTuple):
+    """Cancel the calls of tools that are under way; the answer comes as a notice (`ToolsStopped`)."""
+
+    run_id: str
+    """Whose calls."""
 
 
 class LoadRun(NamedTuple):
@@ -166,6 +189,8 @@ Effect: TypeAlias = (
     | ToSession
     | ToProvider
     | LoadRun
+    | CallTool
+    | StopTools
     | AcquireSlot
     | ReleaseSlot
     | SetTimer

@@ -19,6 +19,7 @@ from supervisors import Future
 __all__ = ["RunHandle", "SessionHandle"]
 
 logger = logging.getLogger("asm_actors.sessions")
+_MAKING = (m.CreateRun, m.SubmitRun, m.ForkSession)
 _MESSAGES: frozenset[type[Any]] = frozenset(getattr(m, name) for name in m.__all__)
 
 
@@ -46,7 +47,7 @@ class SessionHandle:
             ValidationError: It is no message to a session.
         """
         message = _checked(message, "session")
-        if isinstance(message, m.CreateRun | m.SubmitRun):
+        if isinstance(message, _MAKING):
             self._make(message).add_done_callback(_log_refusal)
         else:
             self._operations.send(self.id, message, wants_reply=False)
@@ -60,15 +61,14 @@ class SessionHandle:
             pykka.Timeout: No answer within `timeout` seconds.
         """
         message = _checked(message, "session")
-        future: Future[Any]
-        if isinstance(message, m.CreateRun | m.SubmitRun):
-            future = self._make(message)
-        else:
-            future = self._operations.send(self.id, message)
+        making = isinstance(message, _MAKING)
+        future = self._make(message) if making else self._operations.send(self.id, message)
         return future.get(timeout=timeout) if block else future
 
-    def _make(self, message: m.CreateRun | m.SubmitRun) -> Future[Run]:
-        """Have a run made whose id the caller chose: it must not be that of another one."""
+    def _make(self, message: m.CreateRun | m.SubmitRun | m.ForkSession) -> Future[Any]:
+        """Have a fork made, or a run whose id the caller chose: it must not be that of another one."""
+        if isinstance(message, m.ForkSession):
+            return self._operations.fork_session(self.id, **message._asdict())
         run = message.run
         if not isinstance(run, Run):
             raise invalid("run", "must be a Run", run)
@@ -156,4 +156,4 @@ def _log_refusal(future: Future[Any]) -> None:
     try:
         future.get()
     except AsmError as error:
-        logger.warning("a run was told to be made: %s", error)
+        logger.warning("a run or a fork was told to be made: %s", error)

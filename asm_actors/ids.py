@@ -10,6 +10,7 @@ What a name may look like is told by ``asm_actors.serialization.check_id``.
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from itertools import count
 from typing import Final, Protocol
@@ -62,6 +63,9 @@ class Ids(Protocol):
 class RandomIds:
     """Names that no other process will make, from the random source of the operating system.
 
+    A name begins with the time at which it was drawn, in milliseconds: names that are made together lie together in an
+    index, which then costs the same however many it holds. Its other 80 bits are random.
+
     A system call for each name would let another thread of the process run in between, which costs more than the
     name: so names are drawn in bulk. A block costs even less: the first one is drawn, the next ones follow it in
     steps. A forked child draws anew, else parent and child would name things alike.
@@ -83,8 +87,9 @@ class RandomIds:
                 # One atomic operation: two threads never get the same name.
                 return self._drawn.pop()
             except IndexError:
-                digits = os.urandom(16 * _BULK).hex()
-                self._drawn.extend(digits[place : place + 32] for place in range(0, 32 * _BULK, 32))
+                begin = f"{time.time_ns() // 1_000_000:012x}"
+                digits = os.urandom(10 * _BULK).hex()
+                self._drawn.extend(begin + digits[place : place + 20] for place in range(0, 20 * _BULK, 20))
 
     def session(self) -> str:
         """Return a new session id."""

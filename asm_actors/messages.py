@@ -7,15 +7,17 @@ Send them with `system.session(id).ask(…)`, `.tell(…)`, or `system.run(id)` 
 
 from __future__ import annotations
 
-from asm_actors.runs.messages import CancelRun
+from asm_actors.runs.messages import CancelRun, DenyApproval, GrantApproval
 from asm_actors.sessions.messages import (
     ActivateSession,
     AwaitRun,
     CancelSession,
     CompleteSession,
     CreateRun,
+    DeleteSession,
     ExecuteRun,
     FailSession,
+    ForkSession,
     GetSession,
     GetStatus,
     PauseSession,
@@ -30,10 +32,14 @@ __all__ = [
     "CancelSession",
     "CompleteSession",
     "CreateRun",
+    "DeleteSession",
+    "DenyApproval",
     "ExecuteRun",
     "FailSession",
+    "ForkSession",
     "GetSession",
     "GetStatus",
+    "GrantApproval",
     "PauseSession",
     "ResumeSession",
     "SubmitRun",

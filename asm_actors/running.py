@@ -20,9 +20,13 @@ from asm_actors.journal.lmdb_store import LmdbStore
 from asm_actors.journal.store import Store
 from asm_actors.providers.base import Provider
 from asm_actors.providers.retry import RetryPolicy
+from asm_actors.redacted_logs import LOGS
+from asm_actors.redaction.making import redactor_of
+from asm_actors.redaction.settings import Redaction
 from asm_actors.serialization import check_id, check_integer, check_number, invalid
 from asm_actors.services import JOURNAL, SESSIONS, Services
 from asm_actors.sessions.requests import Drain, DrainReport
+from asm_actors.tools.tool import tools_by_name
 from asm_actors.tree import root_spec
 from supervisors import ActorDeadError, Dispatcher, Future, LoopDispatcher, Supervisor
 from supervisors import control as supervision
@@ -116,6 +120,8 @@ class SystemBase:
 
     def _begin(self) -> None:
         """Open the store and start the tree; of a start that fails nothing is left. Blocks."""
+        if self._services.redactor is not None:
+            LOGS.begin(self._services.redactor)
         try:
             self._services.store.open()
         except BaseException:
@@ -224,6 +230,8 @@ class SystemBase:
                 self._root.kill()
         is_clean = self._close_dispatcher() and is_clean
         self._services.store.close()
+        if self._services.redactor is not None:
+            LOGS.end(self._services.redactor)
         return StopReport(orphans, is_clean)
 
 
@@ -239,7 +247,7 @@ def make_services(
     seed: int | None = None,
     patience: float = 10.0,
     tools: Iterable[Any] = (),
-    redaction: Any = True,
+    redaction: bool | Redaction = True,
     linger: float | None = SESSION_LINGER,
     on_restart: str = "resume",
     max_recoveries: int = MAX_RECOVERIES,
@@ -259,18 +267,9 @@ def make_services(
     if on_restart not in ON_RESTART:
         raise invalid("on_restart", f"must be one of {', '.join(ON_RESTART)}", on_restart)
     check_integer(max_recoveries, "max_recoveries", least=0)
-    if not isinstance(providers, Mapping | None):
-        raise invalid("providers", "must be a map from names to providers", providers)
     if durability not in ("commit", "interval", "none"):
         raise invalid("durability", "must be commit, interval or none", durability)
-    named = dict(providers or {})
-    manifests: dict[str, Manifest] = {}
-    for name, provider in named.items():
-        check_id(name, "the name of a provider")
-        if not isinstance(provider, Provider):
-            raise invalid(f"providers[{name!r}]", "must be a provider (see asm_actors.Provider)", provider)
-        provider.name = name
-        manifests[name] = provider.capabilities()
+    named, manifests = _named(providers)
     store = LmdbStore(journal, durability=durability) if isinstance(journal, str | os.PathLike) else journal
     if not isinstance(store, Store):
         raise invalid("journal", "must be a directory, or a store", journal)
@@ -287,8 +286,25 @@ def make_services(
         sync_interval=SYNC_INTERVAL_S if durability == "interval" else None,
         linger=LINGER_S if isinstance(dispatcher, LoopDispatcher) else 0.0,
         patience=patience,
+        tools=tools_by_name(tools),
+        redactor=redactor_of(redaction, named.values(), os.environ),
         session_linger=linger,
         on_restart=on_restart,
         max_recoveries=max_recoveries,
         random=random.Random(seed),  # noqa: S311 - jitter
     )
+
+
+def _named(providers: Any) -> tuple[dict[str, Provider], dict[str, Manifest]]:
+    """Check the providers of a start, and tell them and their manifests by their names."""
+    if not isinstance(providers, Mapping | None):
+        raise invalid("providers", "must be a map from names to providers", providers)
+    named: dict[str, Provider] = dict(providers or {})
+    manifests: dict[str, Manifest] = {}
+    for name, provider in named.items():
+        check_id(name, "the name of a provider")
+        if not isinstance(provider, Provider):
+            raise invalid(f"providers[{name!r}]", "must be a provider (see asm_actors.Provider)", provider)
+        provider.name = name
+        manifests[name] = provider.capabilities()
+    return named, manifests

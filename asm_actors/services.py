@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from asm_actors.journal.store import Store
     from asm_actors.providers.base import Provider
     from asm_actors.providers.retry import RetryPolicy
+    from asm_actors.redaction.redactor import Redactor
     from supervisors import Dispatcher
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
 
 JOURNAL: Final = "journal"
 SUBSCRIPTIONS: Final = "subscriptions"
+CURSORS: Final = "cursors"
 PROVIDERS: Final = "providers"
 SESSIONS: Final = "sessions"
 SESSION_SLOTS: Final = "slots:sessions"
@@ -59,6 +61,9 @@ class Directory:
 
     runs: dict[str, str] = field(factory=dict)
     """Session id of each run that is not over."""
+    on_the_way: dict[str, int] = field(factory=dict)
+    """How many messages to a session or a run, by its id, the sessions' supervisor has yet to hand on. Written under a
+    lock by `sessions.delivery` alone."""
     lost_providers: set[str] = field(factory=set)
     """Providers which the tree has given up."""
     root: Any = None
@@ -118,7 +123,7 @@ class Services:
     linger: float = 0.0
     patience: float = 10.0
     tools: Mapping[str, Any] = field(factory=dict)
-    redactor: Any = None
+    redactor: Redactor | None = None
     session_linger: float | None = None
     on_restart: str = "resume"
     max_recoveries: int = 3

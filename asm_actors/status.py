@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from asm_actors.runs.state import RUNS_POOL
-from asm_actors.services import JOURNAL, RUN_SLOTS, SESSION_SLOTS, SESSIONS, Services, provider_name
+from asm_actors.services import CURSORS, JOURNAL, RUN_SLOTS, SESSION_SLOTS, SESSIONS, Services, provider_name
+from asm_actors.sessions.lives import LivesCount
 from asm_actors.sessions.state import SESSIONS_POOL
 
 __all__ = ["system_status"]
@@ -33,9 +34,19 @@ def system_status(services: Services) -> dict[str, Any]:
         "providers": providers,
         "lost_providers": sorted(services.directory.lost_providers),
         "events": journal.statistics().position if journal is not None else None,
-        "sessions_live": sessions.statistics().active if sessions is not None else 0,
+        "subscriptions": _subscriptions(services, journal),
+        "sessions": (sessions.lives() if sessions is not None else LivesCount(0, 0, 0))._asdict(),
         "is_draining": sessions.is_draining if sessions is not None else True,
     }
+
+
+def _subscriptions(services: Services, journal: Any) -> dict[str, Any]:
+    keeper = _actor(services, CURSORS)
+    if journal is None:
+        return {"open": 0, "lags": {}}
+    statistics = journal.statistics()
+    lags = {} if keeper is None else keeper.lags(statistics.position)
+    return {"open": statistics.followers, "lags": lags}
 
 
 def _actor(services: Services, name: Any) -> Any:

@@ -11,8 +11,12 @@ from asm_actors.config import MAX_RECOVERIES, SESSION_LINGER, Limits
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.ids import Ids
 from asm_actors.journal.store import Store
+from asm_actors.maintenance.registry import ArtifactRegistry, AsyncArtifactRegistry
+from asm_actors.maintenance.surface import AsyncMaintenance, Maintenance
 from asm_actors.providers.base import Provider
 from asm_actors.providers.retry import RetryPolicy
+from asm_actors.redaction.settings import Redaction
+from asm_actors.queries import AsyncQueries, Queries
 from asm_actors.running import Durability, StopReport, SystemBase, make_services
 from asm_actors.services import Services
 from asm_actors.sessions.manager import AsyncSessionManager, SessionManager
@@ -43,7 +47,7 @@ class ActorSystem(SystemBase):
         seed: int | None = None,
         patience: float = 10.0,
         tools: Iterable[Any] = (),
-        redaction: Any = True,
+        redaction: bool | Redaction = True,
         linger: float | None = SESSION_LINGER,
         on_restart: str = "resume",
         max_recoveries: int = MAX_RECOVERIES,
@@ -101,6 +105,9 @@ class ActorSystem(SystemBase):
     def __init__(self, services: Services, dispatcher: Dispatcher, *, owns_dispatcher: bool) -> None:
         super().__init__(services, dispatcher, owns_dispatcher=owns_dispatcher)
         self.sessions = SessionManager(services)
+        self.queries = Queries(services)
+        self.maintenance = Maintenance(services)
+        self.artifacts = ArtifactRegistry(services)
 
     def tree(self, limit: int = 20) -> str:
         """The supervision tree as text: who runs, restarts, mailbox depths."""
@@ -168,7 +175,7 @@ class AsyncActorSystem(SystemBase):
         seed: int | None = None,
         patience: float = 10.0,
         tools: Iterable[Any] = (),
-        redaction: Any = True,
+        redaction: bool | Redaction = True,
         linger: float | None = SESSION_LINGER,
         on_restart: str = "resume",
         max_recoveries: int = MAX_RECOVERIES,
@@ -203,6 +210,9 @@ class AsyncActorSystem(SystemBase):
     def __init__(self, services: Services, dispatcher: Dispatcher, *, owns_dispatcher: bool) -> None:
         super().__init__(services, dispatcher, owns_dispatcher=owns_dispatcher)
         self.sessions = AsyncSessionManager(services)
+        self.queries = AsyncQueries(services)
+        self.maintenance = AsyncMaintenance(services)
+        self.artifacts = AsyncArtifactRegistry(services)
         self._opening: asyncio.Future[None] | None = None
 
     async def _open(self) -> Self:

@@ -6,7 +6,8 @@ root                    rest_for_one: whoever is started later needs what was st
 ├─ providers            one small supervisor per provider, so that one that keeps crashing takes down only itself
 ├─ slots:sessions
 ├─ slots:runs
-└─ sessions             dynamic, transient; each session is the parent of its runs
+├─ sessions             dynamic, transient; each session is the parent of its runs
+└─ cursors              permanent; last, since nobody here needs it: its restart is nobody else's
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from typing import Any
 from attrs import evolve
 
 from asm_actors.journal.actor import JournalActor
+from asm_actors.journal.cursor_keeper import CursorKeeper
 from asm_actors.journal.subscriber import SubscriptionActor
 from asm_actors.providers.actor import ProviderActor
 from asm_actors.runs.state import RUNS_POOL
 from asm_actors.services import (
+    CURSORS,
     JOURNAL,
     PROVIDERS,
     RUN_SLOTS,
@@ -92,6 +95,7 @@ def root_spec(services: Services, on_report: ReportHook | None = None) -> dict[s
             name=RUN_SLOTS,
         ),
         ChildSpec(SESSIONS, SessionsSupervisor, (services,), name=SESSIONS),
+        ChildSpec(CURSORS, CursorKeeper, (services,), name=CURSORS),
     )
     return {"children": children, "flags": ROOT, "on_report": on_report}
 

@@ -136,6 +136,14 @@ def _size_options(bench: Bench) -> list[click.Parameter]:
                 help="Chunks come without a turn of the loop between them (only with no pause).",
             ),
         ]
+    if bench.keeps_journal:
+        options.append(
+            click.Option(
+                ["--journal"],
+                type=click.Path(file_okay=False, path_type=Path),
+                help="A journal to use again; it is made if it is not there (default: one that is removed).",
+            )
+        )
     return options
 
 
@@ -193,6 +201,7 @@ def _requests(bench: Bench, given: dict[str, Any]) -> Iterator[Options]:
             burst=given.get("burst", False),
             durability=Durability(given["durability"]),
             directory=None if given["directory"] is None else str(given["directory"].resolve()),
+            journal=None if given.get("journal") is None else str(given["journal"].resolve()),
         )
 
 

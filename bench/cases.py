@@ -48,6 +48,8 @@ class Bench:
         sizes: The sizes it takes.
         pause_ms: Milliseconds between two chunks unless asked otherwise; None if nothing is streamed.
         warm_up: Whether a tiny run of the case precedes the measured one in its process.
+        keeps_journal: Whether a journal that was made for it can be kept and used again. Making one takes minutes: what
+            its cases say on the standard error stream is shown.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Bench:
     sizes: tuple[Size, ...]
     pause_ms: float | None = None
     warm_up: bool = True
+    keeps_journal: bool = False
 
 
 _CHUNKS: Final = Size("chunks", 20, "Chunks of text which each run streams; a session has 8 events more.")
@@ -151,6 +154,35 @@ _TABLE: Final = (
         ),
         pause_ms=100.0,
     ),
+    Bench(
+        "recovery",
+        "How soon does a system serve again after a kill, and when are all open runs taken up?",
+        "A process opens runs, each in a session of its own, half of them streaming and half in line, and is "
+        "killed with SIGKILL. A system is started on what it left. serving_s is from the start to the durable "
+        "result of a first new session, recovered_s to the durable end of the last recovered run; wall_s counts "
+        "the stop as well. p50, p99 and max are the time of new sessions, one after another, meanwhile.",
+        (
+            Size("runs", 10_000, "Runs that are open when the process is killed."),
+            Size("chunks", 5, "Chunks which a run streams after the restart."),
+        ),
+        pause_ms=0.0,
+    ),
+    Bench(
+        "cold",
+        "What do a million sessions on the disk cost?",
+        "A journal is filled, unless --journal names one that is. open_s is the opening of its store, start_s "
+        "that of a system on it. Then sessions chosen at random are asked for, one after another: p50, p99 and "
+        "max are the time from the question to the answers of GetSession and the first 100 events. Last, events "
+        "are appended to this journal and to an empty one by turns, synced: append_ratio is what of the empty "
+        "one's rate is reached.",
+        (
+            Size("sessions", 100_000, "Sessions in the journal, one run each, one of ten still active."),
+            Size("events", 1_000_000, "Events in the journal."),
+            Size("asked", 200, "Sessions that are asked for."),
+        ),
+        warm_up=False,
+        keeps_journal=True,
+    ),
 )
 
 #: The benches by name, in the order in which they are listed.
@@ -189,6 +221,8 @@ CASES: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
         ("idle", "asm"): "bench.asm_cases.idle:idle",
         ("cancel", "asm"): "bench.asm_cases.cancel:one_by_one",
         ("cancel", "asm_at_once"): "bench.asm_cases.cancel:at_once",
+        ("recovery", "asm"): "bench.asm_cases.recovery:recovery",
+        ("cold", "asm"): "bench.asm_cases.cold:cold",
     }
 )
 

@@ -79,6 +79,7 @@ class Options:
         burst: Whether the provider's chunks come without a turn of the loop between them.
         durability: When an event counts as written.
         directory: Where journals are made; the system's temporary directory if it is None.
+        journal: A journal that is kept and used again, made if it is not there; None: a new one for each run.
     """
 
     bench: str
@@ -87,6 +88,7 @@ class Options:
     burst: bool = False
     durability: Durability = Durability.FSYNC
     directory: str | None = None
+    journal: str | None = None
 
     def size(self, name: str) -> int:
         """Return the size of that name; KeyError if the bench has none."""
@@ -99,7 +101,7 @@ class Options:
     def warm_up(self) -> Options:
         """Return the same request at a size that takes milliseconds."""
         sizes = {name: min(size, _WARM_UP_ITEMS) for name, size in self.sizes.items()}
-        return attrs.evolve(self, sizes=sizes, pause_ms=min(self.pause_ms, 1.0))
+        return attrs.evolve(self, sizes=sizes, pause_ms=min(self.pause_ms, 1.0), journal=None)
 
     def asked(self) -> Result:
         """Return the part of a result that repeats the request."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from bench.cases import BENCHES
 from bench.harness import Options, Result, median_of, ratio
 
 __all__ = ["CaseError", "run_cases", "run_in_child"]
@@ -46,12 +47,18 @@ def run_in_child(case: str, options: Options, *, timeout: float) -> Result:
     command = [sys.executable, "-m", "bench.child", case, options.to_json()]
     try:
         child = subprocess.run(
-            command, cwd=_ROOT, capture_output=True, text=True, timeout=timeout, check=False
+            command,
+            cwd=_ROOT,
+            stdout=subprocess.PIPE,
+            stderr=None if BENCHES[options.bench].keeps_journal else subprocess.PIPE,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise CaseError(case, f"no result after {timeout:g} s") from error
     if child.returncode:
-        raise CaseError(case, child.stderr.strip() or f"exit code {child.returncode}")
+        raise CaseError(case, (child.stderr or "").strip() or f"exit code {child.returncode}")
     result: Result = json.loads(child.stdout.splitlines()[-1])
     return result
 

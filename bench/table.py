@@ -88,6 +88,24 @@ PLAN: Final = (
         "0.6 of bare_lmdb at least",
         sizes={"batch": (1, 10, 100)},
     ),
+    Row(
+        "recovery",
+        ("serving_s", "recovered_s", "p50_ms", "p99_ms", "events_per_s", "rss_bytes"),
+        "serving in less than 2 s",
+    ),
+    Row(
+        "cold",
+        (
+            "open_s",
+            "start_s",
+            *_LATENCY,
+            "append_per_s",
+            "append_to_empty_per_s",
+            "append_ratio",
+            "private_bytes",
+        ),
+        "open in less than 1 s, an answer in less than 5 ms, 0.8 of an empty journal's append rate",
+    ),
     Row("mailbox", ("messages_per_s", "p50_ms", "p99_ms", "threads"), "200,000 messages/s and more"),
 )
 

@@ -33,11 +33,11 @@ def main() -> None:
         print("left over:", "slow" if report.orphans == (slow.id,) else report.orphans)
 
         with asm.ActorSystem.start(journal, providers) as again:
-            with again.sessions.subscribe(slow.session_id, type="run_failed") as subscription:
+            with again.sessions.subscribe(slow.session_id, type="run_recovered") as subscription:
                 event = next(iter(subscription))
-            print("the next start ended it:", event.data["error_code"])
-            left = again.sessions.get_run(slow.id)
-            print("what it had said is in the journal:", words_of(again, left))
+            print("the next start took it up again:", event.data["reason"])
+            print("what it had said is in the journal:", words_of(again, slow))
+            print("it never ends by itself:", again.sessions.cancel_run(slow.id).status)
             print("the quick one says:", again.sessions.get_run(quick.id).output)
 
 

@@ -19,6 +19,7 @@ from asm_actors.cli.cancel import cancel
 from asm_actors.cli.common import FAILED, INTERRUPTED, MISTAKE, Failure, failure_of
 from asm_actors.cli.demo import demo
 from asm_actors.cli.follow import events
+from asm_actors.cli.history import fork, transcript
 from asm_actors.cli.journal import journal
 from asm_actors.cli.look import runs, sessions, show
 from asm_actors.errors import AsmError
@@ -128,5 +129,5 @@ def main() -> None:
     """
 
 
-for _command in (demo, run, sessions, runs, events, show, cancel, journal):
+for _command in (demo, run, sessions, runs, events, show, transcript, fork, cancel, journal):
     main.add_command(_command)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,15 @@ import click
 from asm_actors.cli.common import Failure, echo_json, hint, journal_option, json_option, open_for_reading
 from asm_actors.cli.text import details, run_line, session_line
 from asm_actors.journal.lmdb_store import LmdbStore
-from asm_actors.runs.run import RunStatus
+from asm_actors.journal.search import MAX_PAGE, RunSearch, SessionSearch
+from asm_actors.runs.run import TERMINAL_RUN_STATUSES, RunStatus
 from asm_actors.sessions.session import SessionStatus
 
 __all__ = ["runs", "sessions", "show"]
+
+_cursor_option = click.option(
+    "--cursor", metavar="TEXT", help="Go on where an earlier list ended, as that list says."
+)
 
 
 @click.command(short_help="List sessions, newest first.")
@@ -26,8 +33,9 @@ __all__ = ["runs", "sessions", "show"]
 )
 @click.option("--agent", metavar="ID", help="Only of this agent.")
 @click.option("--tag", "tags", multiple=True, help="Only with this tag; may be repeated: all must be there.")
-@click.option("--provider", metavar="NAME", help="Only of this provider.")
+@click.option("--provider", metavar="NAME", help="Only of this provider, or with a run of this provider.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
+@_cursor_option
 @json_option
 def sessions(
     *,
@@ -37,6 +45,7 @@ def sessions(
     tags: tuple[str, ...],
     provider: str | None,
     limit: int,
+    cursor: str | None,
     as_json: bool,
 ) -> None:
     """List sessions, newest first.
@@ -44,21 +53,22 @@ def sessions(
     Works also while another process writes the journal.
     """
     with open_for_reading(journal) as store:
-        found = store.sessions(
+        search = partial(
+            SessionSearch,
             status=status or None,
             agent_id=agent,
             tags=tags,
             provider=provider,
-            limit=limit + 1,
-            newest_first=True,
+            order_by="created_at_desc",
         )
-        for session in found[:limit]:
+        page = _Pages(lambda **place: store.search_sessions(search(**place)), "sessions", limit, cursor)
+        for session in page:
             if as_json:
                 echo_json(session.to_map())
             else:
                 click.echo(session_line(session))
-    if not as_json:
-        _close(len(found), limit, "session")
+        if not as_json:
+            page.close("session")
 
 
 @click.command(short_help="List runs, of one session or of all.")
@@ -70,27 +80,40 @@ def sessions(
     type=click.Choice([status.value for status in RunStatus]),
     help="Only of this status; may be repeated.",
 )
+@click.option("--provider", metavar="NAME", help="Only of this provider.")
 @click.option("--open", "only_open", is_flag=True, help="Only those that are not over.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many.")
+@_cursor_option
 @json_option
 def runs(
-    *, session: str | None, journal: Path, status: tuple[str, ...], only_open: bool, limit: int, as_json: bool
+    *,
+    session: str | None,
+    journal: Path,
+    status: tuple[str, ...],
+    provider: str | None,
+    only_open: bool,
+    limit: int,
+    cursor: str | None,
+    as_json: bool,
 ) -> None:
     """List runs, oldest first: of one SESSION, or of the whole journal."""
     if only_open and status:
         raise Failure("--open and --status exclude each other: give one of them")
+    wanted = frozenset(RunStatus) - TERMINAL_RUN_STATUSES if only_open else status or None
     with open_for_reading(journal) as store:
-        if only_open:
-            found = [run for run in store.open_runs() if session in (None, run.session_id)][: limit + 1]
-        else:
-            found = store.runs(session, status=status or None, limit=limit + 1)
-        for run in found[:limit]:
+        if session is not None:
+            store.head(session)  # one that is not there is a mistake, and no empty list
+        search = partial(
+            RunSearch, session_id=session, status=wanted, provider=provider, order_by="started_at_asc"
+        )
+        page = _Pages(lambda **place: store.search_runs(search(**place)), "runs", limit, cursor)
+        for run in page:
             if as_json:
                 echo_json(run.to_map())
             else:
                 click.echo(run_line(run))
-    if not as_json:
-        _close(len(found), limit, "run")
+        if not as_json:
+            page.close("run")
 
 
 @click.command(short_help="Show one session or one run.")
@@ -135,11 +158,43 @@ def _show_run(store: LmdbStore, name: str, as_json: bool) -> None:
         click.echo(f"\n{details({'content': content})}")
 
 
-def _close(found: int, limit: int, what: str) -> None:
-    if not found:
-        click.echo(f"no {what}s match", err=True)
-    elif found > limit:
-        click.echo(f"… there are more; see them with --limit {limit * 10}", err=True)
+class _Pages:
+    """Items of a search up to a limit, page by page.
+
+    Args:
+        ask: returns the page for a ``limit`` and a ``cursor``.
+        items: the name of a page's items.
+        limit: at most so many.
+        cursor: where to begin, or None.
+    """
+
+    def __init__(self, ask: Callable[..., Any], items: str, limit: int, cursor: str | None) -> None:
+        self._ask = ask
+        self._items = items
+        self._limit = limit
+        self._cursor = cursor
+        self._found = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        while self._found < self._limit:
+            page = self._ask(limit=min(self._limit - self._found, MAX_PAGE), cursor=self._cursor)
+            items = getattr(page, self._items)
+            yield from items
+            self._found += len(items)
+            if page.cursor is None:
+                return
+            self._cursor = page.cursor
+
+    def close(self, what: str) -> None:
+        """Say that nothing was found, or how to see more."""
+        if not self._found:
+            click.echo(f"no {what}s match", err=True)
+        elif self._found >= self._limit and self._ask(limit=1, cursor=self._cursor).cursor is not None:
+            click.echo(
+                f"… there are more; see them with --limit {self._limit * 10}, or the next ones with "
+                f"--cursor {self._cursor}",
+                err=True,
+            )
 
 
 def _count(number: int, what: str) -> str:

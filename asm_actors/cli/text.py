@@ -29,6 +29,7 @@ _TELLING: Final[Mapping[EventType, tuple[str, ...]]] = {
     EventType.MESSAGE_SENT: ("role", "content"),
     EventType.MESSAGE_RECEIVED: ("content",),
     EventType.MESSAGE_STREAMED: ("content", "thinking"),
+    EventType.SESSION_FORKED: ("parent_session_id", "at"),
     EventType.RUN_FAILED: ("error_code", "error_message"),
     EventType.RUN_CANCELLED: ("reason",),
     EventType.RUN_COMPLETED: ("stop_reason",),

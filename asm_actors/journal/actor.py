@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -21,20 +22,16 @@ from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal import messages as m
 from asm_actors.journal.answers import built_on_sand, follow_up, is_barrier, notify, refuse_all
 from asm_actors.journal.append import Append
-from asm_actors.journal.batch import Batcher
-from asm_actors.journal.sleepers import Sleepers
 from asm_actors.journal.statistics import JournalStatistics
 from asm_actors.journal.tail import Tail
+from asm_actors.journal.taken import commit_again
+from asm_actors.journal.upkeep import SETTLE_AFTER_S, THREAD, Settle, Sync, Upkeep, error_of
 from asm_actors.services import Services
-from supervisors import Actor, Down, Timer
 from supervisors.exits import ExitReason
 
 __all__ = ["JournalActor"]
 
 logger = logging.getLogger("asm_actors.journal")
-_THREAD = "asm-journal"
-SETTLE_AFTER_S = 0.2
-"""A pause in the writing after which the store's memory is moved into its tables."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 """Before a commit that failed is tried again; the pause doubles with each failure."""
 SHORTEST_PAUSE_S = 0.001
@@ -44,8 +41,6 @@ LINGER_S = 0.002
 and a short run's start and end one. Only where the system gathers at all (`Services.linger`)."""
 GATHER_ROUNDS = 4
 """Rounds of the event loop before the first commit after a pause."""
-SETTLE_STEP = 4096
-"""Records of one such step: some ten milliseconds for which a commit may have to wait."""
 
 
 class _Opened:
@@ -61,15 +56,7 @@ class _TryAgain:
     """To itself: try the failed batch again."""
 
 
-class _Settle:
-    """To itself: nothing was written for a while."""
-
-
-class _Sync:
-    """To itself: the interval between two syncs is over."""
-
-
-class JournalActor(Actor):
+class JournalActor(Upkeep):
     """See the module.
 
     Args:
@@ -77,32 +64,22 @@ class JournalActor(Actor):
     """
 
     def __init__(self, services: Services) -> None:
-        super().__init__()
-        self._services = services
-        self._batcher = Batcher()
-        self._tail: Tail
-        self._sleepers = Sleepers()
-        self._failures = 0
+        super().__init__(services)
         self._failing_since: float | None = None
         self._tries = 0
+        # Commits, the first in line, that may have been taken although they failed.
+        self._n_doubtful = 0
         self._leaving: ExitReason | None = None
-        self._unsynced = False
         self._starting = False
         self._lingers = False
-        self._quiet: Timer | None = None
         # Lives of writers of which something was refused.
         self._fenced: WeakSet[Any] = WeakSet()
-        self._handlers: dict[type, Callable[[Any], None]] = {
+        self._handlers |= {
             m.Commit: self._take,
             m.Committed: self._committed,
             m.Flush: self._flush,
-            m.Await: self._await,
-            m.Follow: self._follow,
-            Down: self._unfollow,
             _Opened: self._opened,
             _TryAgain: self._try_again,
-            _Sync: self._sync,
-            _Settle: self._settle,
         }
 
     @property
@@ -138,10 +115,10 @@ class JournalActor(Actor):
         # The commit of an earlier life may still run on the committing thread: nothing is written or answered before
         # it is through, so that whoever starts again from the journal finds all of it.
         self._batcher.under_way = []
-        call = self.dispatcher.run_blocking(store.last_position, thread=_THREAD)
+        call = self.dispatcher.run_blocking(store.last_position, thread=THREAD)
         call.add_done_callback(self._open_done)
         if self._services.sync_interval is not None:
-            self.send_after(self._services.sync_interval, _Sync())
+            self.send_after(self._services.sync_interval, Sync())
 
     def on_receive(self, message: Any) -> Any:
         handler = self._handlers.get(type(message))
@@ -157,7 +134,7 @@ class JournalActor(Actor):
         return True
 
     def _open_done(self, call: asyncio.Future[Any]) -> None:
-        error = _error_of(call)
+        error = error_of(call)
         if not self.actor_ref.is_alive() or call.cancelled():
             return
         if error is not None:
@@ -231,7 +208,7 @@ class JournalActor(Actor):
             if self._leaving is not None:
                 self.exit(self._leaving)
             elif self._quiet is None:
-                self._quiet = self.send_after(SETTLE_AFTER_S, _Settle())
+                self._quiet = self.send_after(SETTLE_AFTER_S, Settle())
             return
         if self._fenced:
             batch = self._batcher.under_way = self._sound(batch)
@@ -262,13 +239,16 @@ class JournalActor(Actor):
         if not appends:
             self._acknowledge(batch, ())
             return
-        call = self.dispatcher.run_blocking(
-            lambda: self._services.store.commit(appends, sync=self._services.sync), thread=_THREAD
+        commit = (
+            self._services.store.commit
+            if not self._n_doubtful
+            else partial(commit_again, self._services.store)
         )
+        call = self.dispatcher.run_blocking(partial(commit, appends, sync=self._services.sync), thread=THREAD)
         call.add_done_callback(self._commit_done)
 
     def _commit_done(self, call: asyncio.Future[Any]) -> None:
-        error = _error_of(call)
+        error = error_of(call)
         if call.cancelled() or not self.actor_ref.is_alive():
             return
         if error is None:
@@ -296,6 +276,8 @@ class JournalActor(Actor):
 
     def _acknowledge(self, batch: list[m.Commit], answers: Sequence[Any]) -> None:
         self._batcher.finish()
+        if self._n_doubtful:
+            self._n_doubtful = max(0, self._n_doubtful - len(batch))
         tail, place, sleepers = self._tail, iter(answers), self._sleepers
         before = tail.position
         for commit in batch:
@@ -324,12 +306,16 @@ class JournalActor(Actor):
             self._failing_since = now
             logger.error("a commit failed and is tried again for %g s: %s", patience, error)
         left = self._failing_since + patience - now
+        batch = self._batcher.under_way
+        assert batch is not None
+        self._n_doubtful = max(self._n_doubtful, len(batch))
         if left > SHORTEST_PAUSE_S:
             if self._tries > 1:
                 self._batcher.halve()
             self.send_after(min(self._pause(), left), _TryAgain())
             return
-        batch = self._batcher.finish()
+        self._batcher.finish()
+        self._n_doubtful -= len(batch)
         logger.error("%d writes could not be made durable; their writers are told: %s", len(batch), error)
         given_up = AsmError(ErrorCode.STORAGE_WRITE_FAILED, error.message, details=error.details)
         for commit in batch:
@@ -351,66 +337,6 @@ class JournalActor(Actor):
         refuse_all(commit.then, error)
         notify(commit.writer, m.WriteFailed(error))
 
-    def _settle(self, message: _Settle) -> None:
-        """Use the pause: what waits in memory goes into the tables, so that later commits need not do it."""
-        self._quiet = None
-        if not self._batcher.is_idle:
-            return
-        call = self.dispatcher.run_blocking(self._services.store.settle, SETTLE_STEP, thread=_THREAD)
-        call.add_done_callback(self._settled)
-
-    def _settled(self, call: asyncio.Future[Any]) -> None:
-        if call.cancelled() or not self._actor_ref.is_alive():
-            return
-        error = call.exception()
-        if error is not None:
-            # Nothing is lost by it: settling is tried again, and a commit that needs it says why it fails.
-            logger.warning("the journal could not be settled: %s", error)
-        elif call.result() and self._quiet is None:
-            self._quiet = self.send_after(SETTLE_AFTER_S, _Settle())
-
     def _try_again(self, message: _TryAgain) -> None:
         if self._batcher.under_way is not None:
             self._start_commit(self._batcher.under_way)
-
-    def _sync(self, message: _Sync) -> None:
-        interval = self._services.sync_interval
-        assert interval is not None
-        self.send_after(interval, _Sync())
-        if self._unsynced:
-            self._unsynced = False
-            call = self.dispatcher.run_blocking(self._services.store.sync, thread=_THREAD)
-            call.add_done_callback(self._synced)
-
-    def _synced(self, call: asyncio.Future[Any]) -> None:
-        error = _error_of(call)
-        if error is not None:
-            # Durable at the next interval, or the log says so again.
-            self._failures += 1
-            self._unsynced = True
-            logger.error("the journal could not be synced and is tried again: %s", error)
-
-    # --- Reading -----------------------------------------------------------------------------------------------
-
-    def _follow(self, message: m.Follow) -> None:
-        self._tail.n_followers += 1
-        self.monitor(message.subscriber)
-
-    def _unfollow(self, message: Down) -> None:
-        self._tail.n_followers -= 1
-        self._sleepers.discard(message.ref)
-
-    def _await(self, message: m.Await) -> None:
-        if self._tail.has_grown(message.session_id, message.position):
-            self._wake((message.subscriber,))
-        else:
-            self._sleepers.add(message.subscriber, message.session_id)
-
-    def _wake(self, refs: Sequence[Any]) -> None:
-        for ref in refs:
-            ref.post(m.Wake(self._tail.position))
-
-
-def _error_of(call: asyncio.Future[Any]) -> BaseException | None:
-    """The error of a call, which counts as seen by this; None if it has none or was cancelled."""
-    return None if call.cancelled() else call.exception()

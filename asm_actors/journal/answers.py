@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from asm_actors.effects import Note, Refuse, Reply, Then
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal.append import Append
+from asm_actors.journal.messages import Maintained
+from asm_actors.journal.store import Store
 
-__all__ = ["built_on_sand", "follow_up", "is_barrier", "notify", "refuse_all"]
+__all__ = ["answer_work", "built_on_sand", "follow_up", "is_barrier", "maintain", "notify", "refuse_all"]
 
 
 def is_barrier(append: Append) -> bool:
@@ -47,3 +51,27 @@ def notify(writer: Any, message: Any) -> None:
     """Send a writer a notice; one whose mailbox its callers have filled must hear of its own writes all the same."""
     if writer.is_alive():
         writer.life.put_notice(message)
+
+
+def maintain(store: Store, work: Callable[[], Any], reply: Any) -> Maintained:
+    """Do somebody else's work on the committing thread; whatever it raises is theirs."""
+    result: Any = None
+    error: BaseException | None = None
+    position: int | None = None
+    try:
+        result = work()
+    except Exception as raised:  # the asker's
+        error = raised
+    with suppress(AsmError):
+        position = store.last_position()
+    return Maintained(reply, result, error, position)
+
+
+def answer_work(done: Maintained) -> None:
+    """Tell the asker how its work went."""
+    if done.reply is None or done.reply.is_done:
+        return
+    if done.error is None:
+        done.reply.set(done.result)
+    else:
+        done.reply.set_error(done.error)

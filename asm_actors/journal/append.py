@@ -6,7 +6,7 @@ transaction, or none of them is. These are tuples, because one is built for ever
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from asm_actors.events import EventType
@@ -54,11 +54,18 @@ class Packed:
     garbage collector more than writing them. ``asm_actors.journal.codec.pack_drafts`` makes it.
     """
 
-    __slots__ = ("body", "count")
+    __slots__ = ("body", "count", "large")
 
-    def __init__(self, count: int, body: bytes) -> None:
+    def __init__(self, count: int, body: bytes, large: Mapping[bytes, bytes] | None = None) -> None:
         self.count = count
         self.body = body
+        # Payloads too large for the body, encoded, by their digest; the body refers to them.
+        self.large = large
+
+    @property
+    def n_bytes(self) -> int:
+        """Their size in memory, about."""
+        return len(self.body) if self.large is None else len(self.body) + sum(map(len, self.large.values()))
 
     def __len__(self) -> int:
         return self.count

@@ -43,7 +43,7 @@ _RECORD_BYTES = 512
 def size_of(append: Append) -> int:
     """Estimate what an append takes, in bytes: exact for packed events, a guess for the rest."""
     drafts = append.drafts
-    size = len(drafts.body) if type(drafts) is Packed else _DRAFT_BYTES * len(drafts)
+    size = drafts.n_bytes if type(drafts) is Packed else _DRAFT_BYTES * len(drafts)
     return size + _RECORD_BYTES * (len(append.runs) + (append.session is not None))
 
 

@@ -1,8 +1,8 @@
-"""Between values and stored bytes. The only file that knows the encoding.
+"""Between values and stored bytes: which field stands where.
 
 ::
 
-    record    = version (1 byte) · CRC-32 of the payload (4 bytes) · payload (MessagePack)
+    record    = version · checksum · payload (see ``packing``)
     segment   = a record that holds all events of one append, column by column
 
 1. Nothing is decoded before its checksum is right.
@@ -11,6 +11,9 @@
 3. The numbers that stand for event types, and the order of fields in a record, are stored: they only ever grow
    at the end.
 
+An event that was erased leaves the type :data:`HOLE` at its place and nothing else (``holes``); a payload that is too
+large for its block is named by its digest at the end (``large``).
+
 Columns make a segment cheap: ``zip`` splits the drafts in C, a column of equal values shrinks to that one value,
 columns that are mostly absent go into a map at the end, and an event's id, sequence number and position follow
 from those of the first one.
@@ -18,38 +21,44 @@ from those of the first one.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Sequence
-from operator import attrgetter
-from threading import local
-from typing import Any, Final, NamedTuple, NoReturn
-from zlib import crc32
-
-import msgpack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import SCHEMA_VERSION, Event, EventType
 from asm_actors.ids import event_id
 from asm_actors.journal.append import Draft, Packed
+from asm_actors.journal.cursors import NamedCursor
+from asm_actors.journal.large import LARGE_FROM, LargeValues, thin_data
+from asm_actors.journal.packing import (
+    PACKERS,
+    UNPACKING_ERRORS,
+    Buffer,
+    fetch_value,
+    pack_values,
+    payload_of,
+    refuse_version,
+    seal,
+    unpack_record,
+    unpack_values,
+    unreadable,
+    value_reader,
+)
 from asm_actors.journal.query import EventFilter
-from asm_actors.journal.store import RECORD_VERSION
+from asm_actors.journal.record_codec import record_codec, unstorable
 from asm_actors.runs.run import Run, RunStatus
 from asm_actors.sessions.session import Session, SessionStatus
 
 # fmt: off
 __all__ = [
-    "Buffer", "Columns", "Segment", "columns_of", "event_ids_of", "events_of", "pack_drafts", "pack_run",
-    "pack_segment", "pack_session", "pack_values", "refuse_version", "seal_segment", "unpack_drafts",
-    "unpack_run", "unpack_segment", "unpack_session", "unpack_values", "unreadable",
+    "HOLE", "Buffer", "Columns", "Segment", "columns_of", "event_ids_of", "events_of", "has_holes",
+    "pack_cursor", "pack_drafts", "pack_run", "pack_segment", "pack_session", "pack_values", "peek_segments",
+    "refuse_version", "seal_segment", "type_mask", "unpack_cursor", "unpack_drafts", "unpack_run",
+    "unpack_segment", "unpack_session", "unpack_values", "unreadable",
 ]
 # fmt: on
 
-Buffer = bytes | memoryview
-"""Stored bytes, or a view of them that is valid while its transaction is."""
-
 Columns = tuple[tuple[Any, ...], ...]
-
-_PREFIX: Final = struct.Struct(">BI")
 
 # fmt: off
 # The order of these names is stored: new ones go at the end.
@@ -71,8 +80,15 @@ _RUN_FIELDS: Final = (
     "created_us", "started_us", "ended_us", "provider", "provider_metadata", "idempotency_key", "attempt", "options",
     "recoveries", "from_sequence",
 )
+_CURSOR_FIELDS: Final = ("name", "scope", "cursor", "created_us", "updated_us")
 # fmt: on
 _CODES: Final = {type_: code for code, type_ in enumerate(_TYPES)}
+_OTHER: Final = 63
+
+HOLE: Final = 62
+"""Stands for the type of an event that was erased; in a segment that spells its types out, an empty name does."""
+
+_HOLE_BYTE: Final = bytes((HOLE,))
 
 # A segment is an array of eleven values, the last nine of which (its body) are packed before the others are known.
 _SEGMENT: Final = b"\x9b"
@@ -81,16 +97,7 @@ _BODY: Final = b"\x99"
 _METADATA: Final = 0
 _CORRELATIONS: Final = 1
 _IDS: Final = 2
-
-
-class _Packers(local):
-    """One packer per thread: making one costs more than packing a small record, and it must not be shared."""
-
-    def __init__(self) -> None:
-        self.pack: Callable[[Any], bytes] = msgpack.Packer().pack
-
-
-_PACKERS: Final = _Packers()
+_LARGE: Final = 3
 
 
 class Segment(NamedTuple):
@@ -118,13 +125,15 @@ def columns_of(drafts: Sequence[Draft]) -> Columns:
     try:
         columns = tuple(zip(*drafts, strict=True))
     except (TypeError, ValueError) as error:
-        raise _unstorable("events", error) from error
+        raise unstorable("events", error) from error
     if len(columns) != len(Draft._fields):
         raise AsmError(ErrorCode.VALIDATION_ERROR, "an append's events must be drafts")
     return columns
 
 
-def pack_segment(number: int, first_sequence: int, base_id: int, columns: Columns) -> bytes:
+def pack_segment(
+    number: int, first_sequence: int, base_id: int, columns: Columns, large: LargeValues | None = None
+) -> bytes:
     """Encode the events of one append.
 
     Args:
@@ -132,11 +141,12 @@ def pack_segment(number: int, first_sequence: int, base_id: int, columns: Column
         first_sequence: the sequence number of the first event.
         base_id: the block its events are named from.
         columns: what :func:`columns_of` returned.
+        large: takes up payloads that are too large to stand in the segment; None: all stand in it.
 
     Raises:
         ValidationError: an event holds what cannot be stored.
     """
-    return seal_segment(number, first_sequence, _pack_body(base_id, columns))
+    return seal_segment(number, first_sequence, _pack_body(base_id, columns, large))
 
 
 def pack_drafts(base_id: int, drafts: Sequence[Draft]) -> Packed:
@@ -145,22 +155,27 @@ def pack_drafts(base_id: int, drafts: Sequence[Draft]) -> Packed:
     Raises:
         ValidationError: one of them is no draft, or holds what cannot be stored.
     """
-    return Packed(len(drafts), _pack_body(base_id, columns_of(drafts)))
+    large: LargeValues = {}
+    body = _pack_body(base_id, columns_of(drafts), large)
+    return Packed(len(drafts), body, large or None)
 
 
 def seal_segment(number: int, first_sequence: int, body: bytes) -> bytes:
     """Make the segment out of an encoded body and its place."""
-    pack = _PACKERS.pack
+    pack = PACKERS.pack
     payload = b"".join((_SEGMENT, pack(number), pack(first_sequence), body))
-    return _PREFIX.pack(RECORD_VERSION, crc32(payload)) + payload
+    return seal(payload)
 
 
 def unpack_drafts(packed: Packed) -> Segment:
     """Decode what :func:`pack_drafts` made; the segment's number and first sequence number are 0."""
-    return Segment(0, 0, *unpack_values(_BODY + packed.body, "drafts", "packed"))
+    segment = Segment(0, 0, *unpack_values(_BODY + packed.body, "drafts", "packed"))
+    for k, digest in segment.rare.pop(_LARGE, {}).items():
+        segment.data[k] = unpack_values((packed.large or {})[digest], "drafts", "large")
+    return segment
 
 
-def _pack_body(base_id: int, columns: Columns) -> bytes:
+def _pack_body(base_id: int, columns: Columns, large: LargeValues | None) -> bytes:
     types, stamps, runs, data, metadata, providers, correlations, ids = columns
     try:
         first_us = stamps[0]
@@ -171,21 +186,16 @@ def _pack_body(base_id: int, columns: Columns) -> bytes:
             rare[_CORRELATIONS] = _column(correlations)
         if any(ids):
             rare[_IDS] = ids
-        body = _PACKERS.pack(
-            (
-                base_id.to_bytes(16, "big"),
-                _coded(types),
-                first_us,
-                [us - first_us for us in stamps],
-                data,
-                _column(runs),
-                _column(providers),
-                SCHEMA_VERSION,
-                rare,
-            )
-        )
+        head = (base_id.to_bytes(16, "big"), _coded(types), first_us, [us - first_us for us in stamps])
+        tail = (_column(runs), _column(providers), SCHEMA_VERSION, rare)
+        body = PACKERS.pack((*head, data, *tail))
+        if len(body) > LARGE_FROM and large is not None:
+            thin, places = thin_data(data, large)
+            if places:
+                rare[_LARGE] = places
+                body = PACKERS.pack((*head, thin, *tail))
     except (TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise _unstorable("an event", error) from error
+        raise unstorable("an event", error) from error
     return body[1:]
 
 
@@ -208,7 +218,7 @@ def unpack_segment(blob: Buffer, table: str, key: object) -> Segment:
     Raises:
         StorageError: ``storage_read_failed`` or ``migration_required``, naming ``table`` and ``key``.
     """
-    values = _open(blob, table, key)
+    values = unpack_record(blob, table, key)
     try:
         segment = Segment(*values)
         if not len(segment.codes) == len(segment.offsets_us) == len(segment.data):
@@ -241,6 +251,8 @@ def events_of(
     correlations = _spread(segment.rare.get(_CORRELATIONS), number_of_events)
     types = _types(segment.codes)
     first_us, offsets = segment.first_us, segment.offsets_us
+    if has_holes(segment):
+        places = [k for k in places if segment.codes[k] not in (HOLE, "")]
     if not wanted.takes_all:
         places = [
             k
@@ -252,6 +264,11 @@ def events_of(
             and (wanted.providers is None or providers[k] in wanted.providers)
             and (wanted.correlation_id is None or correlations[k] == wanted.correlation_id)
         ]
+    data = segment.data
+    if large := segment.rare.get(_LARGE):
+        # Only what is wanted is fetched.
+        for k in large.keys() & places:
+            data[k] = fetch_value(large[k])
     metadata = segment.rare.get(_METADATA)
     ids = segment.rare.get(_IDS)
     base = int.from_bytes(segment.base_id, "big")
@@ -264,7 +281,7 @@ def events_of(
             session_id,
             runs[k],
             first + k,
-            segment.data[k],
+            data[k],
             metadata[k] if metadata else {},
             segment.schema_version,
             providers[k],
@@ -275,11 +292,64 @@ def events_of(
     ]
 
 
+def has_holes(segment: Segment) -> bool:
+    """Tell whether some of a segment's events were erased."""
+    codes = segment.codes
+    return (HOLE if isinstance(codes, bytes) else "") in codes
+
+
 def event_ids_of(segment: Segment) -> list[str]:
-    """Return the ids of a segment's events, in order."""
+    """Return the ids of a segment's events, in order; an erased one has an empty id."""
     base = int.from_bytes(segment.base_id, "big")
     ids = segment.rare.get(_IDS) or (None,) * len(segment.codes)
+    if has_holes(segment):
+        return [
+            "" if code in (HOLE, "") else ids[k] or event_id(base, k) for k, code in enumerate(segment.codes)
+        ]
     return [own or event_id(base, k) for k, own in enumerate(ids)]
+
+
+def type_mask(types: Iterable[EventType | str]) -> int:
+    """Return the bits of event types; those without a number share one."""
+    mask = 0
+    for type_ in types:
+        mask |= 1 << _CODES.get(type_, _OTHER)  # type: ignore[arg-type]  # a name is as good as its member
+    return mask
+
+
+def peek_segments(
+    blobs: Iterable[Buffer], table: str, key: object
+) -> Iterator[tuple[int, int, int, Any, Any]]:
+    """Yield of each segment the bits of its types, its earliest and latest time, its providers and correlation ids.
+
+    What its events tell is passed over, not decoded: this costs a tenth of :func:`unpack_segment`.
+
+    Raises:
+        StorageError: as :func:`unpack_segment`.
+    """
+    unpacker = value_reader()
+    unpack, skip = unpacker.unpack, unpacker.skip
+    for blob in blobs:
+        unpacker.feed(payload_of(blob, table, key))
+        try:
+            unpacker.read_array_header()
+            skip(), skip(), skip()
+            codes, first_us, offsets = unpack(), unpack(), unpack()
+            skip(), skip()
+            providers = unpack()
+            skip()
+            correlations = None
+            for _ in range(unpacker.read_map_header()):
+                if unpack() == _CORRELATIONS:
+                    correlations = unpack()
+                else:
+                    skip()
+            mask = 0
+            for code in set(codes):
+                mask |= 1 << (code if type(code) is int else _CODES.get(code, _OTHER))
+            yield mask, first_us + min(offsets), first_us + max(offsets), providers, correlations
+        except UNPACKING_ERRORS as error:
+            raise unreadable(table, key, str(error)) from error
 
 
 def _spread(column: Any, length: int) -> Sequence[Any]:
@@ -288,34 +358,8 @@ def _spread(column: Any, length: int) -> Sequence[Any]:
 
 def _types(codes: bytes | list[str]) -> Sequence[EventType]:
     if isinstance(codes, bytes):
-        return [_TYPES[code] for code in codes]
-    return [EventType(name) for name in codes]
-
-
-def _record_codec(
-    names: Sequence[str], build: Callable[[dict[str, Any]], Any]
-) -> tuple[Callable[[Any], bytes], Callable[[Buffer, str, object], Any]]:
-    """Make the pair of functions that encode and decode one kind of record."""
-    read = attrgetter(*names)
-
-    def pack(record: Any) -> bytes:
-        try:
-            payload = _PACKERS.pack(read(record))
-        except (TypeError, ValueError, OverflowError, AttributeError) as error:
-            raise _unstorable(f"the record of {getattr(record, 'id', record)!r:.80}", error) from error
-        return _PREFIX.pack(RECORD_VERSION, crc32(payload)) + payload
-
-    def unpack(blob: Buffer, table: str, key: object) -> Any:
-        values = _open(blob, table, key)
-        if len(values) > len(names):
-            raise unreadable(table, key, f"it has {len(values)} fields, and this release knows {len(names)}")
-        try:
-            # A record of an earlier version has fewer fields: the class gives the others their defaults.
-            return build(dict(zip(names, values, strict=False)))
-        except (TypeError, ValueError, KeyError) as error:
-            raise unreadable(table, key, str(error)) from error
-
-    return pack, unpack
+        return [_TYPES[code] for code in codes.replace(_HOLE_BYTE, b"\0")]
+    return [EventType(name or _TYPES[0]) for name in codes]
 
 
 def _session(fields: dict[str, Any]) -> Session:
@@ -329,73 +373,14 @@ def _run(fields: dict[str, Any]) -> Run:
     return Run(**fields)
 
 
-pack_session: Callable[[Session], bytes]
+pack_session: Callable[..., bytes]
 unpack_session: Callable[[Buffer, str, object], Session]
-pack_session, unpack_session = _record_codec(_SESSION_FIELDS, _session)
+pack_session, unpack_session = record_codec(_SESSION_FIELDS, _session)
 
-pack_run: Callable[[Run], bytes]
+pack_run: Callable[..., bytes]
 unpack_run: Callable[[Buffer, str, object], Run]
-pack_run, unpack_run = _record_codec(_RUN_FIELDS, _run)
+pack_run, unpack_run = record_codec(_RUN_FIELDS, _run)
 
-
-def pack_values(values: Any) -> bytes:
-    """Encode plain values, without version or checksum."""
-    return _PACKERS.pack(values)
-
-
-def unpack_values(payload: Buffer, table: str, key: object) -> Any:
-    """Decode what :func:`pack_values` made.
-
-    Raises:
-        StorageError: ``storage_read_failed``, naming ``table`` and ``key``.
-    """
-    try:
-        return msgpack.unpackb(payload, strict_map_key=False)
-    except (ValueError, msgpack.UnpackException) as error:
-        raise unreadable(table, key, str(error)) from error
-
-
-def _open(blob: Buffer, table: str, key: object) -> Any:
-    """Check a record's version and checksum, and return its values."""
-    if len(blob) <= _PREFIX.size:
-        raise unreadable(table, key, "it is cut short")
-    version, checksum = _PREFIX.unpack_from(blob)
-    if version != RECORD_VERSION:
-        refuse_version(version, table, key)
-    payload = memoryview(blob)[_PREFIX.size :]
-    if crc32(payload) != checksum:
-        raise unreadable(table, key, "its checksum is wrong")
-    return unpack_values(payload, table, key)
-
-
-def refuse_version(version: int, table: str, key: object) -> NoReturn:
-    """Raise for a record of another version: ``migration_required`` if it is a later one."""
-    if version > RECORD_VERSION:
-        raise AsmError(
-            ErrorCode.MIGRATION_REQUIRED,
-            f"the record {_shown(key)} in {table} has version {version}, and this release reads up to "
-            f"{RECORD_VERSION}: use the release that wrote it, or a later one",
-            details={"table": table, "key": _shown(key), "version": version},
-        )
-    raise unreadable(table, key, f"there is no version {version}")
-
-
-def unreadable(table: str, key: object, why: str) -> AsmError:
-    """Make the error for a record that cannot be read."""
-    return AsmError(
-        ErrorCode.STORAGE_READ_FAILED,
-        f"the record {_shown(key)} in {table} cannot be read: {why}",
-        details={"table": table, "key": _shown(key), "reason": why},
-    )
-
-
-def _shown(key: object) -> str:
-    return bytes(key).hex() if isinstance(key, bytes | memoryview) else str(key)
-
-
-def _unstorable(what: str, error: Exception) -> AsmError:
-    return AsmError(
-        ErrorCode.VALIDATION_ERROR,
-        f"{what} cannot be stored: {error}",
-        details={"original_exception": type(error).__name__},
-    )
+pack_cursor: Callable[[NamedCursor], bytes]
+unpack_cursor: Callable[[Buffer, str, object], NamedCursor]
+pack_cursor, unpack_cursor = record_codec(_CURSOR_FIELDS, lambda fields: NamedCursor(**fields))

@@ -7,17 +7,21 @@ snapshot of the tables only for what is older.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from itertools import chain
 from typing import Final
 
 from asm_actors.events import Event
 from asm_actors.journal.codec import Buffer, event_ids_of, unpack_segment, unreadable
+from asm_actors.journal.lineage import Origin, origin_of, read_lineage
 from asm_actors.journal.lmdb_layout import LOG, Locator, locators_after, number_of, unpack_locators
 from asm_actors.journal.lmdb_query import read_segments, scan_blocks, scan_segments
 from asm_actors.journal.lmdb_recent import Recent
 from asm_actors.journal.lmdb_tables import Tables
-from asm_actors.journal.lmdb_view import LmdbView, end_of
+from asm_actors.journal.lmdb_view import LmdbView, end_of, found_session, spot_of
+from asm_actors.journal.packing import NotAtHandError
 from asm_actors.journal.placing import Spot
 from asm_actors.journal.query import EventFilter, EventPage
+from asm_actors.sessions.session import Session
 
 __all__ = ["LmdbEvents"]
 
@@ -39,6 +43,11 @@ class LmdbEvents(LmdbView):
         self._names: dict[int, str] = {}
         self._event_numbers: dict[int, tuple[int, dict[str, int]]] = {}
 
+    def _forget_erased(self) -> None:
+        super()._forget_erased()
+        self._names = {}
+        self._event_numbers = {}
+
     def last_position(self) -> int:
         """Return the position of the journal's last event."""
         self._opened()
@@ -54,11 +63,37 @@ class LmdbEvents(LmdbView):
         if (wanted.after or 0) >= spot.head:
             return []
         found = self._read_tail(session_id, spot.number, wanted)
-        if found is not None:
-            return found
-        with self._view(lambda recent, _: bytes(recent.segments.get(spot.number, b""))) as (waiting, tables):
-            locators = _settled_then_waiting(tables.locators(spot.number, wanted.after or 0), waiting)
-            return read_segments(locators, self._blocks(tables), session_id, spot.number, wanted)
+        if found is None:
+            found = self._read_own(session_id, wanted, spot.number, (wanted.after or 0) + 1)
+        if found is None:
+            # Its own events begin later than the reader does: what comes before is its parent's, if it is a fork.
+            found = read_lineage(session_id, wanted, self._origin, self._read_part)
+        return found
+
+    def _read_own(
+        self, session_id: str, wanted: EventFilter, number: int, first: int | None
+    ) -> list[Event] | None:
+        """Read what a session has itself; return None if it has nothing as early as ``first``."""
+        with self._view(lambda recent, _: bytes(recent.segments.get(number, b""))) as (waiting, tables):
+            locators = _settled_then_waiting(tables.locators(number, wanted.after or 0), waiting)
+            if first is not None:
+                locator = next(locators, None)
+                if locator is None or locator.first_sequence > first:
+                    return None
+                locators = chain((locator,), locators)
+            return read_segments(locators, self._blocks(tables), session_id, number, wanted)
+
+    def _read_part(self, session_id: str, wanted: EventFilter) -> list[Event]:
+        return self._read_own(session_id, wanted, self.known_spot(session_id).number, None) or []
+
+    def _origin(self, session_id: str) -> Origin | None:
+        def pick(recent: Recent, tables: Tables) -> Session:
+            number = found_session(spot_of(recent, tables, session_id), session_id).number
+            entry = recent.sessions.get(number)
+            return tables.session(number) if entry is None else entry.record
+
+        with self._view(pick) as (record, _):
+            return origin_of(record)
 
     def _read_tail(self, session_id: str, number: int, wanted: EventFilter) -> list[Event] | None:
         """Answer from memory, or return None if something older is wanted too."""
@@ -82,7 +117,10 @@ class LmdbEvents(LmdbView):
 
         if None in blocks.values():
             return None
-        return read_segments(locators, block_of, session_id, number, wanted)
+        try:
+            return read_segments(locators, block_of, session_id, number, wanted)
+        except NotAtHandError:
+            return None
 
     def _blocks(self, tables: Tables) -> Callable[[bytes], Buffer]:
         tail = self._recent.tail
@@ -131,7 +169,7 @@ class LmdbEvents(LmdbView):
         if tail:
             try:
                 page = scan_blocks(tail, self._namer(None), wanted, after=after, last=last, limit=limit)
-            except _NamelessError:
+            except (_NamelessError, NotAtHandError):
                 pass
             else:
                 if page.position > after:
@@ -149,11 +187,15 @@ class LmdbEvents(LmdbView):
                 raise unreadable(LOG, after + 1, "the event at this position is missing")
             return page
 
-    def _namer(self, tables: Tables | None) -> Callable[[int], str]:
-        """Make the function that gives a session's id by its number."""
+    def _namer(self, tables: Tables | None) -> Callable[[int], str | None]:
+        """Make the function that gives a session's id by its number; None for one that was erased."""
         names, sessions = self._names, self._recent.sessions
 
-        def name_of(number: int) -> str:
+        gone = self._gone
+
+        def name_of(number: int) -> str | None:
+            if number in gone:
+                return None
             name = names.get(number)
             if name is None:
                 entry = sessions.get(number)
@@ -161,6 +203,8 @@ class LmdbEvents(LmdbView):
                     name = entry.record.id
                 elif tables is not None and tables.has_session(number):
                     name = tables.session(number).id
+                elif tables is not None and tables.is_erased(number):
+                    return None
                 else:
                     raise _NamelessError(number)
                 if len(names) >= _NAMES:

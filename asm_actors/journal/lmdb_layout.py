@@ -7,8 +7,19 @@
     runs       run number                                        -> record
     segments   session number · first sequence number            -> locators of consecutive segments in the log
     members    session number · run number                       -> (empty): the runs of a session
+    open       session number · run number                       -> (empty): those of them that are not over
     names      kind · id or idempotency key                      -> number
     marks      facet · value · chunk                             -> bits of 512 consecutive numbers
+    columns    what · chunk                                      -> what 512 consecutive numbers are sorted by
+    zones      position                                          -> what kinds of events follow (`lmdb_zones`)
+    cursors    name of a subscription                            -> record
+    artifacts  kind · id, key or session                         -> records of artifacts (`lmdb_artifacts`)
+    blobs      digest                                            -> a large payload, compressed (``large``)
+               digest · key of a block                           -> (empty): the block refers to that payload
+               key of a block                                    -> the digests that it refers to
+    loose      session number · key of a block                   -> (empty): the block holds records of the session, but
+                                                                   no events of it
+    erased     session number, key of a block                    -> what is still to be removed (``lmdb_erase``)
     meta       name                                              -> layout version, where to resume, known ids
 
 A commit writes one block into ``log`` and nothing else, for two reasons. Appending at the end touches a handful of
@@ -25,6 +36,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -35,6 +47,7 @@ __all__ = [
     "CHUNK",
     "TABLES",
     "Locator",
+    "facets_by_run",
     "facets_of_run",
     "facets_of_session",
     "mark_key",
@@ -50,14 +63,42 @@ SESSIONS: Final = "sessions"
 RUNS: Final = "runs"
 SEGMENTS: Final = "segments"
 MEMBERS: Final = "members"
+OPEN: Final = "open"
 NAMES: Final = "names"
 MARKS: Final = "marks"
+COLUMNS: Final = "columns"
+ZONES: Final = "zones"
+CURSORS: Final = "cursors"
+ARTIFACTS: Final = "artifacts"
+BLOBS: Final = "blobs"
+LOOSE: Final = "loose"
+ERASED: Final = "erased"
 META: Final = "meta"
-TABLES: Final = (LOG, SESSIONS, RUNS, SEGMENTS, MEMBERS, NAMES, MARKS, META)
+TABLES: Final = (
+    LOG,
+    SESSIONS,
+    RUNS,
+    SEGMENTS,
+    MEMBERS,
+    OPEN,
+    NAMES,
+    MARKS,
+    COLUMNS,
+    ZONES,
+    CURSORS,
+    ARTIFACTS,
+    BLOBS,
+    LOOSE,
+    ERASED,
+    META,
+)
 
 SCHEMA_KEY: Final = b"schema"
 RESUME_KEY: Final = b"resume"
 KNOWN_KEY: Final = b"known"
+EDITION_KEY: Final = b"edition"
+TOTALS_KEY: Final = b"totals"
+ZONED_KEY: Final = b"zoned"
 
 CHUNK: Final = 512
 """How many consecutive numbers share one bit set."""
@@ -75,7 +116,11 @@ STATUS: Final = b"s"
 AGENT: Final = b"a"
 TAG: Final = b"t"
 PROVIDER: Final = b"p"
+VIA: Final = b"v"  # marks sessions by the providers of their runs
+RUN_LISTED: Final = b"R"
 RUN_STATUS: Final = b"r"
+RUN_PROVIDER: Final = b"q"
+PARENT: Final = b"f"
 
 _ONE: Final = struct.Struct(">Q")
 _TWO: Final = struct.Struct(">QQ")
@@ -168,6 +213,7 @@ def name_key(kind: bytes, text: str, owner: int | None = None) -> bytes:
     return kind + (b"" if owner is None else _ONE.pack(owner)) + _text(text)
 
 
+@lru_cache(4096)
 def mark_prefix(facet: bytes, value: str = "") -> bytes:
     """Make the part of a mark's key that all chunks of one value share."""
     data = _text(value)
@@ -196,6 +242,8 @@ def facets_of_session(session: Session) -> frozenset[bytes]:
     facets.update(mark_prefix(TAG, tag) for tag in session.tags)
     if session.provider is not None:
         facets.add(mark_prefix(PROVIDER, session.provider))
+    if session.parent_session_id is not None:
+        facets.add(mark_prefix(PARENT, session.parent_session_id))
     if session.deleted_us is not None:
         facets.add(mark_prefix(DELETED))
     return frozenset(facets)
@@ -203,4 +251,12 @@ def facets_of_session(session: Session) -> frozenset[bytes]:
 
 def facets_of_run(run: Run) -> frozenset[bytes]:
     """Return the prefixes under which a run is marked."""
-    return frozenset((mark_prefix(RUN_STATUS, run.status),))
+    facets = {mark_prefix(RUN_LISTED), mark_prefix(RUN_STATUS, run.status)}
+    if run.provider is not None:
+        facets.add(mark_prefix(RUN_PROVIDER, run.provider))
+    return frozenset(facets)
+
+
+def facets_by_run(run: Run) -> frozenset[bytes]:
+    """Return the prefixes under which a run's session is marked because of it."""
+    return frozenset() if run.provider is None else frozenset((mark_prefix(VIA, run.provider),))

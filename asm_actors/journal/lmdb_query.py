@@ -10,7 +10,8 @@ from heapq import merge
 from typing import TypeVar
 
 from asm_actors.events import Event
-from asm_actors.journal.codec import Buffer, events_of, unpack_segment, unreadable
+from asm_actors.journal.codec import Buffer, events_of, has_holes, unpack_segment, unreadable
+from asm_actors.journal.holes import NOBODY
 from asm_actors.journal.lmdb_block import FIRST_BODY, unpack_directory
 from asm_actors.journal.lmdb_layout import LOG, SEGMENTS, Locator
 from asm_actors.journal.query import EventFilter, EventPage
@@ -51,7 +52,7 @@ def read_segments(
         if segment.number != number or segment.first_sequence != first or len(segment.codes) != count:
             raise unreadable(LOG, block, f"the segment at {offset} is not the one that {SEGMENTS} names")
         end = count if before is None else before - first
-        if limit is not None and wanted.takes_all:
+        if limit is not None and wanted.takes_all and not has_holes(segment):
             end = min(end, max(after + 1 - first, 0) + limit - len(events))
         events += events_of(segment, session_id, position, (after + 1 - first, end), wanted)
     return events if limit is None else events[:limit]
@@ -103,7 +104,7 @@ def scan_segments(
 
 def scan_blocks(
     blocks: Iterable[tuple[bytes, Buffer]],
-    name_of: Callable[[int], str],
+    name_of: Callable[[int], str | None],
     wanted: EventFilter,
     *,
     after: int,
@@ -114,7 +115,7 @@ def scan_blocks(
 
     Args:
         blocks: blocks of the log in order; events up to ``after`` are passed over.
-        name_of: gives a session's id by its number.
+        name_of: gives a session's id by its number; None for one that was erased.
         wanted: which events; its bounds are not looked at.
         after: the position to start after.
         last: the last position to look at.
@@ -130,9 +131,12 @@ def scan_blocks(
         numbers = iter(directory.segments)
         for number, _, count, length in zip(numbers, numbers, numbers, numbers, strict=True):
             if position + count - 1 > after and position <= last:
-                segment = unpack_segment(block[offset : offset + length], LOG, key)
                 end = min(count, last + 1 - position)
-                found = events_of(segment, name_of(number), position, (after + 1 - position, end), wanted)
+                name = None if number == NOBODY else name_of(number)
+                found: list[Event] = []
+                if name is not None:
+                    segment = unpack_segment(block[offset : offset + length], LOG, key)
+                    found = events_of(segment, name, position, (after + 1 - position, end), wanted)
                 if len(events) + len(found) >= limit:
                     events += found[: limit - len(events)]
                     return EventPage(events, events[-1].position or 0)

@@ -18,22 +18,25 @@ from operator import itemgetter
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from asm_actors.journal.codec import unpack_run, unpack_session
+from asm_actors.journal.holes import NOBODY
 from asm_actors.journal.lmdb_block import FIRST_BODY, Directory
 from asm_actors.journal.lmdb_layout import (
     LOCATOR_SIZE,
     LOG,
     first_block_of,
     locators_after,
+    number_key,
     pack_locator,
     pair_key,
 )
 from asm_actors.journal.placing import Group
-from asm_actors.runs.run import Run
+from asm_actors.runs.run import TERMINAL_RUN_STATUSES, Run
 from asm_actors.sessions.session import Session
 
-__all__ = ["Entry", "Recent", "SettleBatch"]
+__all__ = ["Entry", "Recent", "SettleBatch", "Tail"]
 
 _R = TypeVar("_R", Session, Run)
+_K = TypeVar("_K", int, str)
 
 _TAIL_BYTES: Final = 8 << 20
 _TAIL_BLOCKS: Final = 4096
@@ -58,6 +61,7 @@ class SettleBatch(NamedTuple):
     sessions: dict[int, Entry[Session]]
     runs: dict[int, Entry[Run]]
     segments: dict[int, bytes]
+    loose: tuple[bytes, ...] = ()
 
 
 class Recent:
@@ -71,7 +75,10 @@ class Recent:
         run_numbers: the numbers of the runs in it, by id.
         session_keys: session ids by idempotency key.
         run_keys: run ids by session number and idempotency key.
+        children: the numbers of the sessions in it that have a parent, by the parent's id.
         runs_of: the numbers of the runs in it, by their session's number.
+        open_of: those of them that are not over.
+        loose: session number and block key of blocks that hold records of a session, but no events of it.
     """
 
     def __init__(self) -> None:
@@ -82,7 +89,10 @@ class Recent:
         self.run_numbers: dict[str, int] = {}
         self.session_keys: dict[str, str] = {}
         self.run_keys: dict[tuple[int, str], str] = {}
+        self.children: dict[str, dict[int, None]] = {}
         self.runs_of: dict[int, dict[int, None]] = {}
+        self.open_of: dict[int, dict[int, None]] = {}
+        self.loose: list[bytes] = []
         self._locators = 0
         self.tail = Tail()
 
@@ -109,7 +119,12 @@ class Recent:
             self.put_session(number, Entry(session, session_blobs[number], key, number, is_new))
         for number, (run, owner, is_new) in group.runs.items():
             self.put_run(number, Entry(run, run_blobs[number], key, owner, is_new))
+        owners = group.sessions.keys() | {placed.owner for placed in group.runs.values()}
+        self._note_loose(key, owners - {segment.number for segment in group.segments})
         self.tail.push(key, block)
+
+    def _note_loose(self, key: bytes, numbers: Iterable[int]) -> None:
+        self.loose += [number_key(number) + key for number in numbers]
 
     def put_session(self, number: int, entry: Entry[Session]) -> None:
         """Take over a session's record."""
@@ -119,6 +134,8 @@ class Recent:
             self.session_numbers[session.id] = number
             if session.idempotency_key is not None:
                 self.session_keys[session.idempotency_key] = session.id
+            if session.parent_session_id is not None:
+                _add(self.children, session.parent_session_id, number)
         elif before.is_new and not entry.is_new:
             entry = entry._replace(is_new=True)
         self.sessions[number] = entry
@@ -131,10 +148,14 @@ class Recent:
             self.run_numbers[run.id] = number
             if run.idempotency_key is not None:
                 self.run_keys[entry.owner, run.idempotency_key] = run.id
-            self.runs_of.setdefault(entry.owner, {})[number] = None
+            _add(self.runs_of, entry.owner, number)
         elif before.is_new and not entry.is_new:
             entry = entry._replace(is_new=True)
         self.runs[number] = entry
+        if entry.record.status not in TERMINAL_RUN_STATUSES:
+            _add(self.open_of, entry.owner, number)
+        elif before is not None:
+            _discard(self.open_of, entry.owner, number)
 
     def drop_session(self, number: int) -> None:
         """Forget a session's record, which is settled."""
@@ -142,6 +163,8 @@ class Recent:
         del self.session_numbers[session.id]
         if session.idempotency_key is not None:
             self.session_keys.pop(session.idempotency_key, None)
+        if session.parent_session_id is not None:
+            _discard(self.children, session.parent_session_id, number)
 
     def drop_run(self, number: int) -> None:
         """Forget a run's record, which is settled."""
@@ -150,10 +173,8 @@ class Recent:
         del self.run_numbers[run.id]
         if run.idempotency_key is not None:
             self.run_keys.pop((entry.owner, run.idempotency_key), None)
-        siblings = self.runs_of[entry.owner]
-        del siblings[number]
-        if not siblings:
-            del self.runs_of[entry.owner]
+        _discard(self.runs_of, entry.owner, number)
+        _discard(self.open_of, entry.owner, number)
 
     def take_blocks(self, blocks: Iterable[tuple[bytes, bytes, Directory]]) -> None:
         """Take over blocks that an earlier process, or another one, committed, in order.
@@ -171,10 +192,11 @@ class Recent:
             position = first_position
             numbers = iter(segment_index)
             for number, first, count, length in zip(numbers, numbers, numbers, numbers, strict=True):
-                self.segments.setdefault(number, bytearray()).extend(
-                    pack_locator(first, count, position, key, offset, length)
-                )
-                self._locators += 1
+                if number != NOBODY:
+                    self.segments.setdefault(number, bytearray()).extend(
+                        pack_locator(first, count, position, key, offset, length)
+                    )
+                    self._locators += 1
                 offset += length
                 position += count
             numbers = iter(session_index)
@@ -187,6 +209,7 @@ class Recent:
                 runs.pop(number, None)
                 runs[number] = (key, block[offset : offset + length], owner)
                 offset += length
+            self._note_loose(key, {*session_index[::2], *run_index[1::3]} - {*segment_index[::4]})
             self.tail.push(key, block)
         for number, (key, blob) in sessions.items():
             self.put_session(number, Entry(unpack_session(blob, LOG, key), blob, key, number, is_new=True))
@@ -223,7 +246,7 @@ class Recent:
             (((entry.block, 1, number) for number, entry in islice(self.runs.items(), limit))),
             (((first_block_of(found), 2, number) for number, found in islice(self.segments.items(), limit))),
         )
-        batch = SettleBatch({}, {}, {})
+        batch = SettleBatch({}, {}, {}, tuple(self.loose))
         for _, kind, number in islice(waiting, limit):
             if kind == 0:
                 batch.sessions[number] = self.sessions[number]
@@ -239,6 +262,7 @@ class Recent:
             self.drop_session(number)
         for number in batch.runs:
             self.drop_run(number)
+        del self.loose[: len(batch.loose)]
         for number in batch.segments:
             self._locators -= len(self.segments.pop(number)) // LOCATOR_SIZE
 
@@ -265,6 +289,7 @@ class Recent:
 
     def forget_before(self, key: bytes) -> None:
         """Forget what lies in blocks before ``key``, because another process has settled it."""
+        self.loose = [entry for entry in self.loose if entry[8:] >= key]
         for number in [number for number, entry in self.sessions.items() if entry.block < key]:
             self.drop_session(number)
         for number in [number for number, entry in self.runs.items() if entry.block < key]:
@@ -275,6 +300,22 @@ class Recent:
                 self._locators -= 1
             if not waiting:
                 del self.segments[number]
+
+
+def _add(numbers_of: dict[_K, dict[int, None]], owner: _K, number: int) -> None:
+    siblings = numbers_of.get(owner)
+    if siblings is None:
+        numbers_of[owner] = {number: None}
+    else:
+        siblings[number] = None
+
+
+def _discard(numbers_of: dict[_K, dict[int, None]], owner: _K, number: int) -> None:
+    siblings = numbers_of.get(owner)
+    if siblings is not None:
+        siblings.pop(number, None)
+        if not siblings:
+            del numbers_of[owner]
 
 
 class Tail:

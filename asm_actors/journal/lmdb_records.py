@@ -12,6 +12,7 @@ from asm_actors.journal.lmdb_layout import (
     DELETED,
     LISTED,
     NAMES,
+    PARENT,
     PROVIDER,
     RUN_ID,
     RUN_KEY,
@@ -25,7 +26,7 @@ from asm_actors.journal.lmdb_layout import (
     pair_of,
 )
 from asm_actors.journal.lmdb_query import overlaid
-from asm_actors.journal.lmdb_recent import Recent
+from asm_actors.journal.lmdb_recent import Entry, Recent
 from asm_actors.journal.lmdb_tables import Tables
 from asm_actors.journal.lmdb_view import LmdbView, found_session, spot_of
 from asm_actors.journal.placing import Spot
@@ -125,16 +126,31 @@ class LmdbRecords(LmdbView):
         limit: int | None = None,
         after: str | None = None,
         newest_first: bool = False,
+        parent_session_id: str | None = None,
     ) -> list[Session]:
         """Return records of sessions in the order of their creation."""
-        query = SessionQuery.of(status, agent_id, tags, provider, include_deleted=include_deleted)
+        query = SessionQuery.of(
+            status,
+            agent_id,
+            tags,
+            provider,
+            include_deleted=include_deleted,
+            parent_session_id=parent_session_id,
+        )
         start = None if after is None else self._cursor(after)
         any_of = [mark_prefix(STATUS, name) for name in query.statuses or ()] or [mark_prefix(LISTED)]
         all_of = [mark_prefix(TAG, tag) for tag in sorted(query.tags)]
         all_of += [] if agent_id is None else [mark_prefix(AGENT, agent_id)]
         all_of += [] if provider is None else [mark_prefix(PROVIDER, provider)]
+        all_of += [] if parent_session_id is None else [mark_prefix(PARENT, parent_session_id)]
         none_of = [] if include_deleted else [mark_prefix(DELETED)]
-        with self._view(lambda recent, _: dict(recent.sessions)) as (entries, tables):
+
+        def pick(recent: Recent, _: Tables) -> dict[int, Entry[Session]]:
+            if parent_session_id is None:
+                return dict(recent.sessions)
+            return {number: recent.sessions[number] for number in recent.children.get(parent_session_id, ())}
+
+        with self._view(pick) as (entries, tables):
             found = overlaid(
                 {number: entry.record for number, entry in entries.items()},
                 tables.marked(any_of, all_of, none_of, after=start, newest_first=newest_first),
@@ -160,13 +176,20 @@ class LmdbRecords(LmdbView):
 
         with self._view(pick) as (heads, tables):
             return [
-                _with_head(record, heads[number] if number in heads else tables.head(number))
+                _with_head(
+                    record, heads[number] if number in heads else tables.head(number) or record.forked_at or 0
+                )
                 for number, record in records.items()
             ]
 
     def open_sessions(self) -> list[Session]:
         """Return the sessions that are not over."""
         return self.sessions(status=OPEN_SESSION_STATUSES)
+
+    def forks_of(self, session_id: str) -> list[str]:
+        """Return the ids of the sessions that were forked from a session."""
+        found = self.sessions(parent_session_id=session_id, include_deleted=True)
+        return [session.id for session in found if session.forked_at is not None]
 
     def runs(
         self, session_id: str | None = None, *, status: RunStatuses | None = None, limit: int | None = None
@@ -193,9 +216,23 @@ class LmdbRecords(LmdbView):
             )
             return [run for _, run in islice(found, limit)]
 
-    def open_runs(self) -> list[Run]:
-        """Return the runs that are not over."""
-        return self.runs(status=OPEN_RUN_STATUSES)
+    def open_runs(self, session_id: str | None = None) -> list[Run]:
+        """Return the runs that are not over, of the whole journal or of one session."""
+        if session_id is None:
+            return self.runs(status=OPEN_RUN_STATUSES)
+        owner = self.known_spot(session_id).number
+
+        def pick(recent: Recent, tables: Tables) -> tuple[dict[int, Run], list[int]]:
+            mine = {number: recent.runs[number].record for number in recent.open_of.get(owner, ())}
+            # Those that memory has are in `mine`, or over.
+            return mine, [n for n in tables.members(owner, is_open=True) if n not in recent.runs]
+
+        with self._view(pick) as ((records, settled), tables):
+            return [run for _, run in overlaid(records, iter(settled), tables.run, _is_open)]
+
+
+def _is_open(run: Run) -> bool:
+    return not run.is_terminal
 
 
 def _with_head(session: Session, head: int) -> Session:

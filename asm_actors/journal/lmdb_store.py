@@ -14,23 +14,29 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from threading import RLock
 from typing import Final, Literal
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal.append import Append, Appended
+from asm_actors.journal.lmdb_artifacts import LmdbArtifacts
 from asm_actors.journal.lmdb_block import pack_group, unpack_directory
+from asm_actors.journal.lmdb_cursors import LmdbCursors
 from asm_actors.journal.lmdb_env import Environment, Transaction
-from asm_actors.journal.lmdb_events import LmdbEvents
+from asm_actors.journal.lmdb_event_search import LmdbEventSearch
 from asm_actors.journal.lmdb_known import SAVE_AFTER, KnownIds
-from asm_actors.journal.lmdb_layout import LOG, META, pair_key
+from asm_actors.journal.lmdb_large import put_large, stored_forms
+from asm_actors.journal.lmdb_layout import BLOBS, LOG, META, pair_key
+from asm_actors.journal.lmdb_maintenance import LmdbMaintenance
 from asm_actors.journal.lmdb_planning import Planner, load_known, save_known, take_new_ids
 from asm_actors.journal.lmdb_recent import SettleBatch
-from asm_actors.journal.lmdb_records import LmdbRecords
+from asm_actors.journal.lmdb_search import LmdbSearch
 from asm_actors.journal.lmdb_settle import settle
-from asm_actors.journal.lmdb_verify import verify
 from asm_actors.journal.lmdb_view import commit_number, counters_after
+from asm_actors.journal.lmdb_zones import extend_zones, zoned_until
 from asm_actors.journal.placing import Group
-from asm_actors.journal.store import StoreStatistics, VerifyReport
+from asm_actors.journal.reader_lock import ReaderLock
+from asm_actors.journal.store import StoreStatistics
 from asm_actors.journal.writer_lock import WriterLock
 
 __all__ = ["Durability", "LmdbStore"]
@@ -46,12 +52,13 @@ _MAP_SIZE: Final = 1 << 30
 # burst is written as blocks only and is settled when it is over.
 _SETTLE_AFTER: Final = 32_768
 _SETTLE_STEP: Final = 2_048
+_ALL_SEGMENTS: Final = 1 << 62
 
 # A journal with fewer new ids than this reads them again at the next opening, in some milliseconds.
 _WORTH_SAVING: Final = 4_096
 
 
-class LmdbStore(LmdbRecords, LmdbEvents):
+class LmdbStore(LmdbSearch, LmdbEventSearch, LmdbMaintenance, LmdbCursors, LmdbArtifacts):
     """A journal in a directory. :class:`asm_actors.journal.store.Store` tells what each method does.
 
     Args:
@@ -89,6 +96,8 @@ class LmdbStore(LmdbRecords, LmdbEvents):
         self._durability = durability
         self._settle_after = settle_after
         self._writer_lock: WriterLock | None = None
+        self._reader_lock = ReaderLock(self.path)
+        self._writing = RLock()
         self._commits = 0
         self._known = KnownIds()
         super().__init__(f"at {self.path}")
@@ -111,6 +120,7 @@ class LmdbStore(LmdbRecords, LmdbEvents):
                     f"there is no journal at {self.path}: check the path, or let a system write there first",
                     details={"path": str(self.path)},
                 )
+            self._reader_lock.share()
         else:
             self._make_directory()
             lock = WriterLock(self.path)
@@ -140,9 +150,18 @@ class LmdbStore(LmdbRecords, LmdbEvents):
             # From now on this process alone writes, so what it knows is what there is.
             self._follows = self._readonly
             self._commits = 0
+            if not self._readonly:
+                self._go_on_erasing()
         except BaseException:  # whatever it is goes on up; lock and environment must not stay behind
             self._let_go()
             raise
+
+    def _go_on_erasing(self) -> None:
+        try:
+            self._finish_erasing()
+        except AsmError:
+            # A full disk must not keep the journal closed. Nobody sees what is left, and the next opening tries again.
+            _LOGGER.exception("what was erased from the journal at %s is still on the disk", self.path)
 
     def _make_directory(self) -> None:
         try:
@@ -186,6 +205,7 @@ class LmdbStore(LmdbRecords, LmdbEvents):
         environment, self._environment = self._environment, None
         if environment is not None:
             environment.close()
+        self._reader_lock.release()
         if self._writer_lock is not None:
             self._writer_lock.release()
             self._writer_lock = None
@@ -202,7 +222,12 @@ class LmdbStore(LmdbRecords, LmdbEvents):
 
     def commit(self, appends: Sequence[Append], *, sync: bool = True) -> list[Appended | AsmError]:
         """Write a group of appends in one transaction."""
-        environment = self._writable()
+        with self._writing:
+            return self._commit(self._writable(), appends, sync=sync)
+
+    def _commit(
+        self, environment: Environment, appends: Sequence[Append], *, sync: bool
+    ) -> list[Appended | AsmError]:
         with ExitStack() as opened:
             group = Group.plan(Planner(self, self._known, opened), self._counters, appends)
         if group.is_empty:
@@ -211,6 +236,7 @@ class LmdbStore(LmdbRecords, LmdbEvents):
         block = pack_group(group, self._counters.position)
         batch = self._due(len(group.segments) + len(group.sessions) + len(group.runs))
         resume = self._recent.resume_key(key, batch)
+        large = stored_forms(group.large)
 
         def work(txn: Transaction) -> None:
             if not txn.put(key, block, db=environment.tables[LOG], append=True):
@@ -218,6 +244,8 @@ class LmdbStore(LmdbRecords, LmdbEvents):
                     ErrorCode.STORAGE_WRITE_FAILED,
                     f"something else wrote to the journal at {self.path}: restart",
                 )
+            if large:
+                put_large(txn, environment.tables[BLOBS], large, key)
             if batch is not None:
                 settle(txn, environment.tables, batch, resume)
             if self._known.n_unsaved >= SAVE_AFTER:
@@ -251,7 +279,10 @@ class LmdbStore(LmdbRecords, LmdbEvents):
 
     def settle(self, limit: int | None = None) -> int:
         """Move recent records into the tables."""
-        environment = self._writable()
+        with self._writing:
+            return self._settle(self._writable(), limit)
+
+    def _settle(self, environment: Environment, limit: int | None) -> int:
         left = len(self._recent) if limit is None else limit
         while left > 0 and len(self._recent):
             batch = self._recent.oldest(min(left, _SETTLE_STEP))
@@ -262,7 +293,16 @@ class LmdbStore(LmdbRecords, LmdbEvents):
             with self._lock.as_writer():
                 self._recent.drop(batch)
             left -= len(batch.sessions) + len(batch.runs) + len(batch.segments)
-        return len(self._recent)
+        return len(self._recent) or self._extend_zones(environment, limit)
+
+    def _extend_zones(self, environment: Environment, limit: int | None) -> int:
+        """Give zones to what settling left without, and return whether there is more of it, as 1 or 0."""
+        until = pair_key(self._counters.position, commit_number(self._last_block) + 1)
+        with self._view(lambda _, __: None) as (_, tables):
+            if zoned_until(tables) >= until:
+                return 0
+        segments = _ALL_SEGMENTS if limit is None else limit
+        return 1 - environment.write(lambda txn: extend_zones(txn, environment.tables, until, segments))
 
     def statistics(self) -> StoreStatistics:
         """Return what the store holds."""
@@ -281,10 +321,6 @@ class LmdbStore(LmdbRecords, LmdbEvents):
             bytes_reserved=reserved,
             unsettled=len(self._recent),
         )
-
-    def verify(self, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
-        """Read everything and check it."""
-        return verify(self._view, self.last_position(), progress, follows=self._follows)
 
 
 def _sync_directory(path: Path) -> None:

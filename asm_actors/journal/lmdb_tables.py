@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from typing import Any, Final
 
 from asm_actors.journal.codec import Buffer, unpack_run, unpack_session, unreadable
+from asm_actors.journal.large import unpack_large
 from asm_actors.journal.lmdb_env import Transaction
 from asm_actors.journal.lmdb_layout import (
+    BLOBS,
     CHUNK,
+    ERASED,
     LOG,
     MARKS,
     MEMBERS,
     NAMES,
+    OPEN,
     RUNS,
     SEGMENTS,
     SESSION_ID,
@@ -59,6 +63,21 @@ class Tables:
     def cursor(self, table: str) -> Any:
         """Open a cursor over a table."""
         return self._txn.cursor(self._handles[table])
+
+    def fetch_large(self, digest: bytes) -> Buffer:
+        """Return the encoded form of a large payload.
+
+        Raises:
+            StorageError: ``storage_read_failed``: it is damaged or missing.
+        """
+        stored = self.get(BLOBS, digest)
+        if stored is None:
+            raise unreadable(BLOBS, digest, "it is missing")
+        return unpack_large(stored, BLOBS, digest)
+
+    def is_erased(self, number: int) -> bool:
+        """Tell whether a session was erased whose events still have to be removed from the log."""
+        return self.get(ERASED, number_key(number)) is not None
 
     def number_of_name(self, key: bytes) -> int | None:
         """Return the number that a name stands for."""
@@ -180,10 +199,31 @@ class Tables:
             newest_first: from the largest number down.
         """
         edge = (_CHUNKS if newest_first else 0) if after is None else after // CHUNK
-        # One condition leads; the others are looked up chunk by chunk. A single label is mostly the rarest.
-        lead, *rest = (any_of, *([one] for one in all_of))[::-1]
-        streams = [self.chunks(prefix, edge, backwards=newest_first) for prefix in lead]
-        sign = -1 if newest_first else 1
+        # A single label is mostly the rarest.
+        conditions = (any_of, *([one] for one in all_of))[::-1]
+        for chunk, bits in self.marked_chunks(conditions, none_of, edge, backwards=newest_first):
+            yield from _numbers(chunk, bits, after, newest_first=newest_first)
+
+    def marked_chunks(
+        self,
+        conditions: Sequence[Collection[bytes]],
+        none_of: Collection[bytes],
+        begin: int = 0,
+        *,
+        backwards: bool = False,
+    ) -> Iterator[tuple[int, int]]:
+        """Yield as (chunk, bits) the numbers that fulfil all conditions and have none of some marks.
+
+        Args:
+            conditions: each names prefixes of marks of which one must be there. The first one leads: its chunks are
+                visited, and the others are looked up in these.
+            none_of: prefixes that must not be marked.
+            begin: the chunk to begin with.
+            backwards: from the largest chunk down.
+        """
+        lead, *rest = conditions
+        streams = [self.chunks(prefix, begin, backwards=backwards) for prefix in lead]
+        sign = -1 if backwards else 1
         for chunk, leading in _joined(merge(*streams, key=lambda pair: sign * pair[0])):
             bits = leading
             for alternatives in rest:
@@ -191,9 +231,10 @@ class Tables:
             if bits and none_of:
                 bits &= ~self.bits(none_of, chunk)
             if bits:
-                yield from _numbers(chunk, bits, after, newest_first=newest_first)
+                yield chunk, bits
 
     def bits(self, prefixes: Collection[bytes], chunk: int) -> int:
+        """Return the numbers of a chunk that have one of some marks, as bits."""
         bits = 0
         for prefix in prefixes:
             value = self.get(MARKS, mark_key(prefix, chunk))
@@ -201,9 +242,14 @@ class Tables:
                 bits |= int.from_bytes(value, "little")
         return bits
 
-    def members(self, owner: int) -> Iterator[int]:
-        """Yield the numbers of a session's settled runs, in order."""
-        cursor = self.cursor(MEMBERS)
+    def members(self, owner: int, *, is_open: bool = False) -> Iterator[int]:
+        """Yield the numbers of a session's settled runs, in order.
+
+        Args:
+            owner: the session's number.
+            is_open: only of those that were not over when they were settled.
+        """
+        cursor = self.cursor(OPEN if is_open else MEMBERS)
         found = cursor.set_range(pair_key(owner, 0))
         while found:
             session, run = pair_of(cursor.key())

@@ -1,14 +1,13 @@
 """A full check of an LMDB journal.
 
 The log is read in slices, each in a snapshot of its own, so that a long check keeps nobody waiting. The tables are
-checked in one snapshot, against what the log says and what memory holds.
+checked in one snapshot, against what the log says and what memory holds. If something was erased meanwhile, the two
+were of different journals, and the check begins again.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from itertools import islice
 from typing import Any, Final
 
@@ -16,59 +15,46 @@ from attrs import Factory, define
 
 from asm_actors.errors import AsmError
 from asm_actors.journal.codec import Buffer, unpack_run, unpack_segment, unpack_session
-from asm_actors.journal.lmdb_block import FIRST_BODY, unpack_directory
+from asm_actors.journal.holes import NOBODY, holes_in, large_values_of
+from asm_actors.journal.large import DIGEST_SIZE, EMPTY_VALUE, digest_of, unpack_large
+from asm_actors.journal.lmdb_block import FIRST_BODY, Directory, unpack_directory
+from asm_actors.journal.lmdb_erase import pending_sessions
 from asm_actors.journal.lmdb_layout import (
-    CHUNK,
+    BLOBS,
+    EDITION_KEY,
     LOG,
-    MARKS,
-    MEMBERS,
-    NAMES,
-    RUN_ID,
-    RUNS,
-    SEGMENTS,
-    SESSION_ID,
-    SESSIONS,
-    facets_of_run,
-    facets_of_session,
-    mark_key,
-    name_key,
+    META,
+    RESUME_KEY,
+    number_key,
     number_of,
     pair_key,
 )
 from asm_actors.journal.lmdb_recent import Recent
 from asm_actors.journal.lmdb_tables import Tables
-from asm_actors.journal.store import VerifyReport
+from asm_actors.journal.lmdb_verify_tables import TableCheck, View
+from asm_actors.journal.packing import finding
+from asm_actors.journal.store_maintenance import Progress, VerifyReport
 
 __all__ = ["verify"]
 
-_Marks = defaultdict[bytes, int]
-"""The bits that the records ask for, by key."""
-
-View = Callable[[Callable[[Recent, Tables], Any]], AbstractContextManager[tuple[Any, Tables]]]
-
 _SLICE: Final = 512
-_MAX_PROBLEMS: Final = 1000
+_ATTEMPTS: Final = 4
 
 
 @define
-class _Check:
-    """What was found so far."""
+class _Check(TableCheck):
+    """What was found in the log so far; see `TableCheck` for the rest."""
 
     events: int = 0
-    heads: dict[int, int] = Factory(dict)
-    sessions: set[int] = Factory(set)
-    runs: set[int] = Factory(set)
-    problems: list[str] = Factory(list)
-
-    def note(self, problem: object) -> None:
-        """Add a fault; a wreck needs no full list."""
-        if len(self.problems) < _MAX_PROBLEMS:
-            self.problems.append(str(problem))
+    holes: int = 0
+    blobs: int = 0
+    erased: set[int] = Factory(set)
+    """Sessions whose events are still being removed."""
+    references: dict[bytes, set[bytes]] = Factory(dict)
+    """The large payloads that a block refers to, by its key."""
 
 
-def verify(
-    view: View, last_position: int, progress: Callable[[int, int], None] | None, *, follows: bool
-) -> VerifyReport:
+def verify(view: View, last_position: int, progress: Progress | None, *, follows: bool) -> VerifyReport:
     """Check a journal up to a position.
 
     Args:
@@ -77,14 +63,51 @@ def verify(
         progress: called with the events checked so far and the events there are.
         follows: whether memory replays what another process wrote. It may hold again then what is settled already.
     """
-    check = _Check()
+    for _ in range(_ATTEMPTS):
+        with view(_edition) as (edition, tables):
+            check = _Check(erased=pending_sessions(tables), resume=_resume(tables))
+        _check_log(check, view, last_position, progress)
+        with view(_waiting) as ((sessions, runs, heads), tables):
+            is_same = _edition(None, tables) == edition
+            if is_same:
+                with finding(lambda _: EMPTY_VALUE):
+                    check.check_tables(tables, sessions, runs, heads, follows=follows)
+                _check_blobs(check, tables)
+        if is_same:
+            break
+    return VerifyReport(
+        check.events, len(check.sessions), len(check.runs), tuple(check.problems), check.holes, check.blobs
+    )
+
+
+def _edition(_: Recent | None, tables: Tables) -> bytes:
+    return bytes(tables.get(META, EDITION_KEY) or b"")
+
+
+def _resume(tables: Tables) -> bytes:
+    return bytes(tables.get(META, RESUME_KEY) or pair_key(0, 0))
+
+
+def _waiting(recent: Recent, _: Tables) -> tuple[set[int], set[int], dict[int, int]]:
+    """Copy what the tables need not have yet."""
+    return (
+        set(recent.sessions),
+        set(recent.runs),
+        {number: number_of(waiting[:8]) for number, waiting in recent.segments.items()},
+    )
+
+
+# --- The log
+
+
+def _check_log(check: _Check, view: View, last_position: int, progress: Progress | None) -> None:
     position = 1
     after = b""
     while True:
         with view(lambda _, __: None) as (_, tables):
-            blocks = list(islice(tables.blocks_from(after + b"\\0" if after else pair_key(0, 0)), _SLICE))
+            blocks = list(islice(tables.blocks_from(after + b"\0"), _SLICE))
             for key, block in blocks:
-                position = _check_block(check, key, block, position)
+                position = _check_block(check, tables, key, block, position)
                 after = key
         if progress is not None:
             progress(min(position - 1, last_position), last_position)
@@ -92,33 +115,9 @@ def verify(
             break
     if position <= last_position:
         check.note(f"{LOG}: the events from position {position} to {last_position} are missing")
-    with view(_waiting) as ((sessions, runs, heads), tables):
-        marks: _Marks = defaultdict(int)
-        _check_sessions(check, tables, marks)
-        _check_runs(check, tables, marks)
-        _check_marks(check, tables, marks)
-        _check_segments(check, tables, heads, follows=follows)
-        for number in sorted((check.sessions - set(sessions)) - _numbers(tables, SESSIONS)):
-            check.note(f"{SESSIONS}: the record {number} is missing")
-        for number in sorted((check.runs - set(runs)) - _numbers(tables, RUNS)):
-            check.note(f"{RUNS}: the record {number} is missing")
-    return VerifyReport(check.events, len(check.sessions), len(check.runs), tuple(check.problems))
 
 
-def _waiting(recent: Recent, _: Tables) -> tuple[list[int], list[int], dict[int, int]]:
-    """Copy what the tables need not have yet."""
-    return (
-        list(recent.sessions),
-        list(recent.runs),
-        {number: number_of(waiting[:8]) for number, waiting in recent.segments.items()},
-    )
-
-
-def _numbers(tables: Tables, table: str) -> set[int]:
-    return {number_of(key) for key in tables.cursor(table).iternext(values=False)}
-
-
-def _check_block(check: _Check, key: bytes, block: Buffer, position: int) -> int:
+def _check_block(check: _Check, tables: Tables, key: bytes, block: Buffer, position: int) -> int:
     """Check one block, and return the position that the next one must begin with."""
     try:
         directory = unpack_directory(block, LOG, key)
@@ -129,32 +128,82 @@ def _check_block(check: _Check, key: bytes, block: Buffer, position: int) -> int
         check.note(f"{LOG}: {key.hex()} begins at position {directory.first_position}, not {position}")
     if key[:8] != pair_key(directory.first_position, 0)[:8]:
         check.note(f"{LOG}: {key.hex()} holds the block of another key")
+    found: set[bytes] = set()
+
+    def note(digest: bytes) -> Buffer:
+        found.add(digest)
+        return EMPTY_VALUE
+
+    # The records first: they tell where the events of a new fork begin.
+    with finding(note):
+        _check_records(check, key, block, directory)
+        for number, first in zip(directory.segments[::4], directory.segments[1::4], strict=True):
+            if first > 1 and number not in check.heads:
+                # A fork, whose first record was lost and is known from the table.
+                check.shared[number] = check.heads[number] = _shared_by(tables, number)
+    _check_segments(check, key, block, directory, found)
+    if found:
+        check.references[key] = found
+    return directory.first_position + directory.n_events
+
+
+def _shared_by(tables: Tables, number: int) -> int:
+    try:
+        return tables.session(number).forked_at or 0
+    except AsmError:
+        return 0
+
+
+def _check_records(check: _Check, key: bytes, block: Buffer, directory: Directory) -> None:
+    owners = set()
+    offset = FIRST_BODY + sum(directory.segments[3::4])
+    numbers = iter(directory.sessions)
+    for number, length in zip(numbers, numbers, strict=True):
+        session = _try(check, unpack_session, block[offset : offset + length], key)
+        offset += length
+        if number in check.erased:
+            continue
+        if session is not None and session.forked_at is not None and number not in check.sessions:
+            check.shared[number] = check.heads[number] = session.forked_at
+        check.sessions.add(number)
+        owners.add(number)
+    numbers = iter(directory.runs)
+    for number, owner, length in zip(numbers, numbers, numbers, strict=True):
+        _try(check, unpack_run, block[offset : offset + length], key)
+        offset += length
+        if owner not in check.erased:
+            check.runs.add(number)
+            owners.add(owner)
+    if key < check.resume:
+        check.loose.update(number_key(owner) + key for owner in owners.difference(directory.segments[::4]))
+
+
+def _check_segments(
+    check: _Check, key: bytes, block: Buffer, directory: Directory, found: set[bytes]
+) -> None:
     offset = FIRST_BODY
     numbers = iter(directory.segments)
     for number, first, count, length in zip(numbers, numbers, numbers, numbers, strict=True):
+        blob = block[offset : offset + length]
+        offset += length
+        if number == NOBODY or number in check.erased:
+            check.holes += count
+            continue
         expected = check.heads.get(number, 0) + 1
         if first != expected:
             check.note(f"{LOG}: {key.hex()} has sequence number {first} of session {number}, not {expected}")
         check.heads[number] = first + count - 1
         try:
-            segment = unpack_segment(block[offset : offset + length], LOG, key)
-            if (segment.number, segment.first_sequence, len(segment.codes)) != (number, first, count):
-                check.note(f"{LOG}: {key.hex()} has another segment at {offset} than its directory says")
-            check.events += count
+            segment = unpack_segment(blob, LOG, key)
         except AsmError as error:
             check.note(error.message)
-        offset += length
-    numbers = iter(directory.sessions)
-    for number, length in zip(numbers, numbers, strict=True):
-        check.sessions.add(number)
-        _try(check, unpack_session, block[offset : offset + length], key)
-        offset += length
-    numbers = iter(directory.runs)
-    for number, _, length in zip(numbers, numbers, numbers, strict=True):
-        check.runs.add(number)
-        _try(check, unpack_run, block[offset : offset + length], key)
-        offset += length
-    return directory.first_position + directory.n_events
+            continue
+        if (segment.number, segment.first_sequence, len(segment.codes)) != (number, first, count):
+            check.note(f"{LOG}: {key.hex()} has another segment at {offset - length} than its directory says")
+        holes = holes_in(segment)
+        check.events += count - holes
+        check.holes += holes
+        found.update(large_values_of(segment))
 
 
 def _try(check: _Check, unpack: Callable[[Buffer, str, object], Any], blob: Buffer, key: object) -> Any:
@@ -165,67 +214,34 @@ def _try(check: _Check, unpack: Callable[[Buffer, str, object], Any], blob: Buff
         return None
 
 
-def _records(
-    check: _Check, tables: Tables, table: str, unpack: Callable[[Buffer, str, object], Any]
-) -> Iterator[tuple[int, Any]]:
-    for key, blob in tables.cursor(table):
-        number = number_of(key)
-        try:
-            yield number, unpack(blob, table, number)
-        except AsmError as error:
-            check.note(error.message)
+# --- Large payloads
 
 
-def _check_sessions(check: _Check, tables: Tables, marks: _Marks) -> None:
-    for number, session in _records(check, tables, SESSIONS, unpack_session):
-        if tables.number_of_name(name_key(SESSION_ID, session.id)) != number:
-            check.note(f"{NAMES}: {session.id} does not lead to the session record {number}")
-        _expect(marks, number, facets_of_session(session))
-
-
-def _check_runs(check: _Check, tables: Tables, marks: _Marks) -> None:
-    for number, run in _records(check, tables, RUNS, unpack_run):
-        if tables.number_of_name(name_key(RUN_ID, run.id)) != number:
-            check.note(f"{NAMES}: {run.id} does not lead to the run record {number}")
-        owner = tables.session_number(run.session_id)
-        # The session's own record may still wait in memory; then there is no number to look for.
-        if owner is not None and tables.get(MEMBERS, pair_key(owner, number)) is None:
-            check.note(f"{MEMBERS}: the run record {number} is missing in its session {owner}")
-        _expect(marks, number, facets_of_run(run))
-
-
-def _expect(marks: _Marks, number: int, facets: frozenset[bytes]) -> None:
-    chunk, bit = divmod(number, CHUNK)
-    for facet in facets:
-        marks[mark_key(facet, chunk)] |= 1 << bit
-
-
-def _check_marks(check: _Check, tables: Tables, marks: _Marks) -> None:
-    for key, value in tables.cursor(MARKS):
-        expected = marks.pop(bytes(key), 0)
-        found = int.from_bytes(value, "little")
-        if found != expected:
-            check.note(
-                f"{MARKS}: {bytes(key).hex()} differs from the records in {(found ^ expected).bit_count()} marks"
-            )
-    for key in marks:
-        check.note(f"{MARKS}: {key.hex()} is missing")
-
-
-def _check_segments(check: _Check, tables: Tables, waiting: dict[int, int], *, follows: bool) -> None:
-    for number, head in check.heads.items():
-        expected = 1
-        try:
-            for locator in tables.locators(number):
-                if locator.first_sequence != expected:
-                    check.note(
-                        f"{SEGMENTS}: session {number} goes on at {locator.first_sequence}, not at {expected}"
-                    )
-                expected = locator.first_sequence + locator.n_events
-                if tables.get(LOG, locator.block) is None:
-                    check.note(f"{SEGMENTS}: session {number} names a block that is not there")
-        except AsmError as error:
-            check.note(error.message)
-        begin = waiting.get(number, head + 1)
-        if expected <= head and (begin > expected or (begin < expected and not follows)):
-            check.note(f"{SEGMENTS}: session {number} ends before {expected}, and its last event is {head}")
+def _check_blobs(check: _Check, tables: Tables) -> None:
+    used: set[bytes] = set()
+    listed: dict[bytes, set[bytes]] = {}
+    pairs: set[bytes] = set()
+    for stored, value in tables.cursor(BLOBS):
+        key = bytes(stored)
+        if len(key) == DIGEST_SIZE:
+            check.blobs += 1
+            try:
+                if digest_of(bytes(unpack_large(value, BLOBS, key))) != key:
+                    check.note(f"{BLOBS}: the payload {key.hex()} is another one than its name says")
+            except AsmError as error:
+                check.note(error.message)
+        elif len(key) > DIGEST_SIZE:
+            pairs.add(key)
+        else:
+            listed[key] = {bytes(value[k : k + DIGEST_SIZE]) for k in range(0, len(value), DIGEST_SIZE)}
+    for key, found in check.references.items():
+        used |= found
+        for digest in found:
+            if tables.get(BLOBS, digest) is None:
+                check.note(f"{BLOBS}: {digest.hex()}, to which {LOG} {key.hex()} refers, is missing")
+        if listed.get(key) != found or any(digest + key not in pairs for digest in found):
+            check.note(f"{BLOBS}: what {LOG} {key.hex()} refers to is not listed as it is")
+    for key in listed.keys() - check.references.keys():
+        # A block that came after the log was read is listed, and was not looked at.
+        if key < check.resume and not check.erased:
+            check.note(f"{BLOBS}: {key.hex()} is listed with payloads, and refers to none")

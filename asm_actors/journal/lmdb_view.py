@@ -15,10 +15,21 @@ from typing import Final, TypeVar
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal.lmdb_block import Directory, unpack_directory
-from asm_actors.journal.lmdb_env import Environment, closed
-from asm_actors.journal.lmdb_layout import LOG, META, RESUME_KEY, Locator, end_of_locators, pair_key, pair_of
-from asm_actors.journal.lmdb_recent import Recent
+from asm_actors.journal.lmdb_env import Environment
+from asm_actors.journal.lmdb_errors import closed
+from asm_actors.journal.lmdb_layout import (
+    EDITION_KEY,
+    LOG,
+    META,
+    RESUME_KEY,
+    Locator,
+    end_of_locators,
+    pair_key,
+    pair_of,
+)
+from asm_actors.journal.lmdb_recent import Recent, Tail
 from asm_actors.journal.lmdb_tables import Tables
+from asm_actors.journal.packing import SOURCES
 from asm_actors.journal.placing import Counters, Spot
 
 __all__ = ["LmdbView", "Spots", "counters_after", "end_of"]
@@ -98,6 +109,14 @@ class LmdbView:
         self._counters = Counters()
         self._last_block = _ORIGIN
         self._resume = _ORIGIN
+        self._edition = b""
+        # Sessions whose events are still in the log, and must not be seen any more.
+        self._gone: set[int] = set()
+
+    def _forget_erased(self) -> None:
+        """Forget all copies of what may have been erased. What is not settled cannot have been."""
+        self._recent.tail = Tail()
+        self._spots = Spots()
 
     def _opened(self) -> Environment:
         environment = self._environment
@@ -119,11 +138,12 @@ class LmdbView:
             StorageError: ``storage_read_failed``, ``storage_connection_failed``.
         """
         environment = self._opened()
-        txn = None
+        txn, before = None, SOURCES.fetch
         try:
             with self._lock:
                 txn = environment.begin_reading()
                 tables = Tables(txn, environment.tables)
+                SOURCES.fetch = tables.fetch_large
                 if self._follows:
                     self._catch_up(tables)
                 picked = pick(self._recent, tables)
@@ -134,6 +154,7 @@ class LmdbView:
                 raise
             raise meaning from error
         finally:
+            SOURCES.fetch = before
             if txn is not None:
                 environment.end_reading(txn)
 
@@ -143,6 +164,11 @@ class LmdbView:
         Raises:
             StorageError: ``storage_read_failed``, ``migration_required``: one of them cannot be read.
         """
+        edition = bytes(tables.get(META, EDITION_KEY) or b"")
+        if edition != self._edition:
+            # Blocks were written anew. What waits for being settled is newer than any of these.
+            self._edition = edition
+            self._forget_erased()
         resume = bytes(tables.get(META, RESUME_KEY) or _ORIGIN)
         fresh = [
             (key, bytes(block), unpack_directory(block, LOG, key))
@@ -188,7 +214,19 @@ def spot_of(recent: Recent, tables: Tables, session_id: str) -> Spot | None:
         if number is None:
             return None
     waiting = recent.segments.get(number)
-    return Spot(number, end_of_locators(waiting) if waiting else tables.head(number))
+    return Spot(
+        number,
+        end_of_locators(waiting) if waiting else tables.head(number) or _shared(recent, tables, number),
+    )
+
+
+def _shared(recent: Recent, tables: Tables, number: int) -> int:
+    """Return where a session stands that has no events of its own: only a fork shares some with another."""
+    entry = recent.sessions.get(number)
+    if entry is None and not tables.has_session(number):
+        return 0
+    record = tables.session(number) if entry is None else entry.record
+    return record.forked_at or 0
 
 
 def end_of(locator: Locator) -> int:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import partial
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 from typing import Final
 
@@ -23,9 +22,14 @@ from asm_actors.journal.codec import (
     unpack_segment,
     unpack_session,
 )
+from asm_actors.journal.lineage import Origin, origin_of, read_lineage
+from asm_actors.journal.memory_artifacts import MemoryArtifacts
+from asm_actors.journal.memory_cursors import MemoryCursors
+from asm_actors.journal.memory_maintenance import MemoryMaintenance, inlined
+from asm_actors.journal.memory_search import MemorySearch
 from asm_actors.journal.placing import Counters, Group, PlacedSegment, Spot, known_in_blob
 from asm_actors.journal.query import EventFilter, EventPage, SessionQuery, statuses_of
-from asm_actors.journal.store import RunStatuses, Statuses, StoreStatistics, VerifyReport
+from asm_actors.journal.store import RunStatuses, Statuses, StoreStatistics
 from asm_actors.runs.run import TERMINAL_RUN_STATUSES, Run, RunStatus
 from asm_actors.sessions.session import TERMINAL_SESSION_STATUSES, Session, SessionStatus
 
@@ -34,10 +38,11 @@ __all__ = ["MemoryStore"]
 _EVERYTHING: Final = EventFilter()
 
 
-class MemoryStore:
+class MemoryStore(MemorySearch, MemoryMaintenance, MemoryCursors, MemoryArtifacts):
     """A journal in memory. :class:`asm_actors.journal.store.Store` tells what each method does."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._lock = threading.Lock()
         self._is_open = False
         self._commits = 0
@@ -51,7 +56,8 @@ class MemoryStore:
         self._runs: dict[int, bytes] = {}
         self._run_spots: dict[str, tuple[int, int]] = {}
         self._runs_of: dict[int, list[int]] = {}
-        self._open_runs: dict[int, None] = {}
+        self._children: dict[str, list[int]] = {}
+        self._open_runs: dict[int, dict[int, None]] = {}
         self._session_keys: dict[str, str] = {}
         self._run_keys: dict[tuple[str, str], str] = {}
 
@@ -78,14 +84,14 @@ class MemoryStore:
         """Take a group of appends over in one step."""
         self._check_open()
         group = Group.plan(self, self._counters, appends)
-        session_blobs, run_blobs = group.encoded
+        segments, session_blobs, run_blobs = inlined(group)
         with self._lock:
             self._commits += not group.is_empty
             self._counters = group.counters
             self._spots.update(group.spots)
             self._sessions.update(session_blobs)
             self._runs.update(run_blobs)
-            for segment in group.segments:
+            for segment in segments:
                 self._log.append(segment)
                 self._positions.append(segment.first_position)
                 self._segments.setdefault(segment.number, []).append(segment)
@@ -94,17 +100,27 @@ class MemoryStore:
                     self._names[number] = session.id
                     if session.idempotency_key is not None:
                         self._session_keys[session.idempotency_key] = session.id
+                    if session.parent_session_id is not None:
+                        self._children.setdefault(session.parent_session_id, []).append(number)
             for number, (run, owner, is_new) in group.runs.items():
                 if is_new:
                     self._run_spots[run.id] = (number, owner)
                     self._runs_of.setdefault(owner, []).append(number)
                     if run.idempotency_key is not None:
                         self._run_keys[run.session_id, run.idempotency_key] = run.id
-                if run.status in TERMINAL_RUN_STATUSES:
-                    self._open_runs.pop(number, None)
-                else:
-                    self._open_runs[number] = None
+                self._note_open(number, owner, is_open=run.status not in TERMINAL_RUN_STATUSES)
         return group.answers
+
+    def _note_open(self, number: int, owner: int, *, is_open: bool) -> None:
+        mine = self._open_runs.get(owner)
+        if is_open:
+            if mine is None:
+                mine = self._open_runs[owner] = {}
+            mine[number] = None
+        elif mine is not None:
+            mine.pop(number, None)
+            if not mine:
+                del self._open_runs[owner]
 
     def sync(self) -> None:
         """Do nothing: there is no disk."""
@@ -190,15 +206,26 @@ class MemoryStore:
         limit: int | None = None,
         after: str | None = None,
         newest_first: bool = False,
+        parent_session_id: str | None = None,
     ) -> list[Session]:
         """Return records of sessions in the order of their creation. This store looks at all of them."""
-        query = SessionQuery.of(status, agent_id, tags, provider, include_deleted=include_deleted)
+        query = SessionQuery.of(
+            status,
+            agent_id,
+            tags,
+            provider,
+            include_deleted=include_deleted,
+            parent_session_id=parent_session_id,
+        )
         start = None if after is None else self.spot(after)
         if after is not None and start is None:
             raise AsmError(ErrorCode.INVALID_CURSOR, f"no session is called {after}: list from the start")
         with self._lock:
             self._check_open()
-            found = [(self._spots[name], self._sessions[number]) for number, name in self._names.items()]
+            numbers: Iterable[int] = self._names
+            if parent_session_id is not None:
+                numbers = self._children.get(parent_session_id, ())
+            found = [(self._spots[self._names[number]], self._sessions[number]) for number in numbers]
         if newest_first:
             found.reverse()
         if start is not None:
@@ -214,6 +241,11 @@ class MemoryStore:
         """Return the sessions that are not over."""
         return self.sessions(status=frozenset(SessionStatus) - TERMINAL_SESSION_STATUSES)
 
+    def forks_of(self, session_id: str) -> list[str]:
+        """Return the ids of the sessions that were forked from a session."""
+        found = self.sessions(parent_session_id=session_id, include_deleted=True)
+        return [session.id for session in found if session.forked_at is not None]
+
     def runs(
         self, session_id: str | None = None, *, status: RunStatuses | None = None, limit: int | None = None
     ) -> list[Run]:
@@ -228,16 +260,30 @@ class MemoryStore:
         records = (unpack_run(blob, "runs", number) for number, blob in blobs)
         return list(islice((run for run in records if statuses is None or run.status in statuses), limit))
 
-    def open_runs(self) -> list[Run]:
-        """Return the runs that are not over."""
+    def open_runs(self, session_id: str | None = None) -> list[Run]:
+        """Return the runs that are not over, of the whole journal or of one session."""
         with self._lock:
             self._check_open()
-            blobs = [(number, self._runs[number]) for number in sorted(self._open_runs)]
+            if session_id is None:
+                found = sorted(number for mine in self._open_runs.values() for number in mine)
+            else:
+                found = sorted(self._open_runs.get(self._known_spot(session_id).number, ()))
+            blobs = [(number, self._runs[number]) for number in found]
         return [unpack_run(blob, "runs", number) for number, blob in blobs]
 
     def read_session(self, session_id: str, filter: EventFilter | None = None) -> list[Event]:  # noqa: A002
         """Return events of one session in the order of their sequence numbers."""
         wanted = filter or _EVERYTHING
+        own = self._segments.get(self._known_spot(session_id).number)
+        if own and own[0].first_sequence <= (wanted.after or 0) + 1:
+            return self._read_own(session_id, wanted)
+        # What comes before its own first event is its parent's, if it is a fork.
+        return read_lineage(session_id, wanted, self._origin, self._read_own)
+
+    def _origin(self, session_id: str) -> Origin | None:
+        return origin_of(self.session(session_id))
+
+    def _read_own(self, session_id: str, wanted: EventFilter) -> list[Event]:
         after = wanted.after or 0
         with self._lock:
             segments = self._segments.get(self._known_spot(session_id).number, [])
@@ -285,9 +331,9 @@ class MemoryStore:
                 break
             if scanned >= scan_limit:
                 return EventPage(events, after)
-            events += _events(
-                segment, self._names[segment.number], (after + 1 - first, last + 1 - first), wanted
-            )
+            name = self._names.get(segment.number)
+            if name is not None:  # else it was erased
+                events += _events(segment, name, (after + 1 - first, last + 1 - first), wanted)
             if len(events) >= limit:
                 return EventPage(events[:limit], events[limit - 1].position or 0)
             scanned += segment.n_events
@@ -319,30 +365,6 @@ class MemoryStore:
             unsettled=0,
         )
 
-    def verify(self, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
-        """Read everything and check it."""
-        with self._lock:
-            self._check_open()
-            log, sessions, runs = list(self._log), dict(self._sessions), dict(self._runs)
-        problems: list[str] = []
-        heads: dict[int, int] = {}
-        position = 0
-        for segment in log:
-            if segment.first_position != position + 1:
-                problems.append(f"log: position {position + 1} is missing")
-            if segment.first_sequence != heads.get(segment.number, 0) + 1:
-                problems.append(f"log: session {segment.number} has a gap before {segment.first_sequence}")
-            position = _last_position_of(segment)
-            heads[segment.number] = _end_of(segment)
-            _try(problems, partial(unpack_segment, segment.blob, "log", position))
-        for number, blob in sessions.items():
-            _try(problems, partial(unpack_session, blob, "sessions", number))
-        for number, blob in runs.items():
-            _try(problems, partial(unpack_run, blob, "runs", number))
-        if progress is not None:
-            progress(position, position)
-        return VerifyReport(position, len(sessions), len(runs), tuple(problems))
-
 
 def _end_of(segment: PlacedSegment) -> int:
     return segment.first_sequence + segment.n_events - 1
@@ -357,10 +379,3 @@ def _events(
 ) -> list[Event]:
     decoded = unpack_segment(segment.blob, "log", segment.first_position)
     return events_of(decoded, session_id, segment.first_position, within, wanted)
-
-
-def _try(problems: list[str], read: Callable[[], object]) -> None:
-    try:
-        read()
-    except AsmError as error:
-        problems.append(error.message)

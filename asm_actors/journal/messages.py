@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -10,7 +10,18 @@ if TYPE_CHECKING:
     from asm_actors.errors import AsmError
     from asm_actors.journal.append import Append
 
-__all__ = ["Await", "Commit", "Committed", "Flush", "Follow", "HasRoom", "Wake", "WriteFailed"]
+__all__ = [
+    "Await",
+    "Commit",
+    "Committed",
+    "Flush",
+    "Follow",
+    "HasRoom",
+    "Maintain",
+    "Maintained",
+    "Wake",
+    "WriteFailed",
+]
 
 
 class Commit(NamedTuple):
@@ -42,6 +53,26 @@ class WriteFailed(NamedTuple):
 
 class Flush(NamedTuple):
     """Ask: answer (None) when all that was told before is durable."""
+
+
+class Maintain(NamedTuple):
+    """Ask: run this on the committing thread, between two commits. Answer: what it returns, or raises."""
+
+    work: Callable[[], Any]
+    """Blocks; may write to the store. Commits wait meanwhile, so it should be short."""
+
+
+class Maintained(NamedTuple):
+    """From the committing thread: how such a work went."""
+
+    reply: Any
+    """The token of its asker."""
+    result: Any
+    """What it returned."""
+    error: BaseException | None
+    """What it raised."""
+    position: int | None
+    """The journal's last position now; None if it cannot be told."""
 
 
 class HasRoom(NamedTuple):

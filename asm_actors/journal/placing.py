@@ -27,6 +27,9 @@ from asm_actors.journal.codec import (
     seal_segment,
     unpack_segment,
 )
+from asm_actors.journal.large import EMPTY_VALUE, LargeValues
+from asm_actors.journal.lineage import check_place
+from asm_actors.journal.packing import finding
 from asm_actors.journal.query import EventFilter
 from asm_actors.runs.run import Run
 from asm_actors.sessions.session import Session
@@ -104,6 +107,7 @@ class Group:
         sessions: the last version of each session record to write, by number, and whether it is new.
         runs: the last version of each run record to write, by the run's number.
         spots: where the touched sessions stand afterwards, by id.
+        large: the payloads that do not stand in the segments and records themselves, by digest.
         counters: the next numbers to give away afterwards.
     """
 
@@ -114,6 +118,7 @@ class Group:
         self.sessions: dict[int, tuple[Session, bool]] = {}
         self.runs: dict[int, PlacedRun] = {}
         self.spots: dict[str, Spot] = {}
+        self.large: LargeValues = {}
         self._position, self._next_session, self._next_run = counters
         self._run_numbers: dict[str, int] = {}
         self._session_keys: dict[str, str] = {}
@@ -154,8 +159,8 @@ class Group:
 
     def _encode(self) -> tuple[dict[int, bytes], dict[int, bytes]]:
         return (
-            {number: pack_session(session) for number, (session, _) in self.sessions.items()},
-            {number: pack_run(placed.run) for number, placed in self.runs.items()},
+            {number: pack_session(session, self.large) for number, (session, _) in self.sessions.items()},
+            {number: pack_run(placed.run, self.large) for number, placed in self.runs.items()},
         )
 
     def _answer(self, append: Append, *, check_records: bool = False) -> None:
@@ -173,7 +178,11 @@ class Group:
         known = self.spots.get(session_id) or self._stored.spot(session_id)
         if known is None and session is None:
             raise AsmError(ErrorCode.SESSION_NOT_FOUND, f"there is no session {session_id}")
-        number, head = (self._next_session, 0) if known is None else (known.number, known.head)
+        if known is not None:
+            number, head = known.number, known.head
+        else:
+            # What a fork shares with its parent counts as its own.
+            number, head = self._next_session, 0 if session is None else session.forked_at or 0
         position = self._position
         answer: Appended | None = None
         if expect is None:
@@ -192,11 +201,13 @@ class Group:
         if count:
             if isinstance(drafts, Packed):
                 blob = seal_segment(number, head + 1, drafts.body)
+                if drafts.large is not None:
+                    self.large.update(drafts.large)
             else:
                 columns = columns_of(drafts)
                 if answer is None and any(columns[7]):
                     self._check_ids(append, drafts, head)
-                blob = pack_segment(number, head + 1, base_id, columns)
+                blob = pack_segment(number, head + 1, base_id, columns, self.large)
             self.segments.append(PlacedSegment(number, head + 1, count, position, blob))
             self._position = position + count
         # Whatever refuses an append stands above the segment, so from here on it is in.
@@ -232,11 +243,22 @@ class Group:
                 ErrorCode.SESSION_MISMATCH,
                 f"the append of {append.session_id} brings the record of {session.id}",
             )
+        if is_new and session.forked_at is not None:
+            self._check_fork(session, session.forked_at)
         key = session.idempotency_key
         if is_new and key is not None:
             taken = self._session_keys.get(key) or self._stored.session_by_key(key)
             if taken is not None:
                 raise _key_taken("session", key, taken)
+
+    def _check_fork(self, session: Session, at: int) -> None:
+        parent = session.parent_session_id
+        spot = None if parent is None else self.spots.get(parent) or self._stored.spot(parent)
+        if parent is None or spot is None:
+            raise AsmError(
+                ErrorCode.SESSION_NOT_FOUND, f"there is no session {parent} to fork {session.id} from"
+            )
+        check_place(parent, at, spot.head)
 
     def _check_runs(self, append: Append, owner: int) -> list[tuple[int, PlacedRun]]:
         placed: list[tuple[int, PlacedRun]] = []
@@ -331,11 +353,12 @@ def known_in_blob(
 ) -> dict[str, Event]:
     """Return the events of an encoded segment that have one of these ids."""
     segment = unpack_segment(blob, "segments", session_id)
-    places = [k for k, own in enumerate(event_ids_of(segment)) if own in ids]
-    if not places:
+    if not any(own in ids for own in event_ids_of(segment)):
         return {}
-    events = events_of(segment, session_id, first_position, (0, len(segment.codes)), EventFilter())
-    return {events[k].id: events[k] for k in places}
+    # Whoever asks compares what they are, not what they tell.
+    with finding(lambda _: EMPTY_VALUE):
+        events = events_of(segment, session_id, first_position, (0, len(segment.codes)), EventFilter())
+    return {event.id: event for event in events if event.id in ids}
 
 
 def _check_storable(append: Append) -> None:

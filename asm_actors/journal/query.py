@@ -131,6 +131,7 @@ class SessionQuery:
         tags: labels that must all be there.
         provider: the provider, or None for any.
         include_deleted: whether softly deleted ones are wanted too.
+        parent_session_id: the session they were forked from or belong to, or None for any.
     """
 
     statuses: frozenset[str] | None
@@ -138,6 +139,7 @@ class SessionQuery:
     tags: frozenset[str]
     provider: str | None
     include_deleted: bool
+    parent_session_id: str | None = None
 
     @classmethod
     def of(
@@ -148,6 +150,7 @@ class SessionQuery:
         provider: str | None,
         *,
         include_deleted: bool,
+        parent_session_id: str | None = None,
     ) -> SessionQuery:
         """Check what a caller asks for.
 
@@ -155,7 +158,9 @@ class SessionQuery:
             StateError: ``invalid_status``.
         """
         labels = frozenset((tags,) if isinstance(tags, str) else tags or ())
-        return cls(statuses_of(SessionStatus, status), agent_id, labels, provider, include_deleted)
+        return cls(
+            statuses_of(SessionStatus, status), agent_id, labels, provider, include_deleted, parent_session_id
+        )
 
     def matches(self, session: Session) -> bool:
         """Tell whether a session is wanted."""
@@ -164,5 +169,6 @@ class SessionQuery:
             and (self.statuses is None or session.status in self.statuses)
             and (self.agent_id is None or session.agent_id == self.agent_id)
             and (self.provider is None or session.provider == self.provider)
+            and (self.parent_session_id is None or session.parent_session_id == self.parent_session_id)
             and self.tags.issubset(session.tags)
         )

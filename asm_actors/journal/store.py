@@ -5,7 +5,8 @@ A store keeps events, the records of sessions and runs, and the indexes that fin
 1. A commit is all or nothing: after a crash at any instruction either everything of a group is there, or
    nothing of it. What a reader has seen once is there for good.
 2. ``sequence_number`` counts 1, 2, 3 ... in each session and ``position`` 1, 2, 3 ... over the journal, without
-   gaps.
+   gaps. What is erased on purpose leaves a hole: its numbers are not given to anything else, and readers go on
+   behind it.
 3. An append that cannot be taken is answered with an error in its own place, and the others of its group go
    through.
 4. A record that cannot be read is an error that names it. It is never skipped, and nothing is made anew in
@@ -17,7 +18,7 @@ store passes ``asm_actors.testing.store_contract.StoreContract``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol, runtime_checkable
 
 from attrs import frozen
@@ -26,6 +27,10 @@ from asm_actors.errors import AsmError
 from asm_actors.events import Event
 from asm_actors.journal.append import Append, Appended
 from asm_actors.journal.query import EventFilter, EventPage
+from asm_actors.journal.store_artifacts import StoreArtifacts
+from asm_actors.journal.store_cursors import CursorStore
+from asm_actors.journal.store_maintenance import StoreMaintenance, VerifyReport
+from asm_actors.journal.store_search import StoreSearch
 from asm_actors.runs.run import Run, RunStatus
 from asm_actors.sessions.session import Session, SessionStatus
 
@@ -75,28 +80,6 @@ class StoreStatistics:
     schema: int = STORE_SCHEMA
 
 
-@frozen
-class VerifyReport:
-    """What a full check found.
-
-    Attributes:
-        events: events read and checked.
-        sessions: session records read and checked.
-        runs: run records read and checked.
-        problems: one sentence per fault, naming the table and the key; empty when all is well.
-    """
-
-    events: int
-    sessions: int
-    runs: int
-    problems: tuple[str, ...] = ()
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether no fault was found."""
-        return not self.problems
-
-
 Statuses = SessionStatus | str | Iterable[SessionStatus | str]
 """One status of sessions or several, by member or by name."""
 
@@ -105,7 +88,7 @@ RunStatuses = RunStatus | str | Iterable[RunStatus | str]
 
 
 @runtime_checkable
-class Store(Protocol):
+class Store(CursorStore, StoreArtifacts, StoreMaintenance, StoreSearch, Protocol):
     """Keeps a journal. Its methods block; :meth:`open` comes first, and after :meth:`close` it may come again.
 
     Every method but ``open``, ``close`` and ``description`` raises ``storage_connection_failed`` while the store is
@@ -175,7 +158,7 @@ class Store(Protocol):
         ...
 
     def head(self, session_id: str) -> int:
-        """Return the sequence number of the session's last event, 0 if it has none.
+        """Return the sequence number of the session's last event, 0 if it has none; a fork shares its first ones.
 
         Raises:
             ResourceError: ``session_not_found``.
@@ -229,6 +212,7 @@ class Store(Protocol):
         limit: int | None = None,
         after: str | None = None,
         newest_first: bool = False,
+        parent_session_id: str | None = None,
     ) -> list[Session]:
         """Return records of sessions in the order of their creation.
 
@@ -241,9 +225,17 @@ class Store(Protocol):
             limit: at most so many.
             after: the id of a session: those that follow it in the order that is asked for.
             newest_first: turn the order round.
+            parent_session_id: the session that they were forked from or belong to.
 
         Raises:
             StateError: ``invalid_status``, or ``invalid_cursor`` if ``after`` names no session.
+        """
+        ...
+
+    def forks_of(self, session_id: str) -> list[str]:
+        """Return the ids of the sessions that share the history of a session, in the order of their creation.
+
+        Those that were forked from it directly, softly deleted ones included; none for a session that is not there.
         """
         ...
 
@@ -270,12 +262,22 @@ class Store(Protocol):
         """
         ...
 
-    def open_runs(self) -> list[Run]:
-        """Return the runs that are not over, in the order of their creation."""
+    def open_runs(self, session_id: str | None = None) -> list[Run]:
+        """Return the runs that are not over, in the order of their creation.
+
+        Args:
+            session_id: only those of this session; then it costs what these cost, however many runs are over.
+
+        Raises:
+            ResourceError: ``session_not_found``.
+        """
         ...
 
     def read_session(self, session_id: str, filter: EventFilter | None = None) -> list[Event]:  # noqa: A002
         """Return events of one session in the order of their sequence numbers.
+
+        A fork begins with the events of its parent up to its ``forked_at``, as they were recorded: their session id,
+        run ids and positions are the parent's.
 
         Raises:
             ResourceError: ``session_not_found``.
@@ -293,6 +295,8 @@ class Store(Protocol):
     ) -> EventPage:
         """Return events of the whole journal, or of one session, in the order of their positions.
 
+        Of a fork these are its own events; what it shares with its parent stands there, once.
+
         Args:
             after: the position to start after (exclusive).
             limit: at most so many events.
@@ -308,12 +312,4 @@ class Store(Protocol):
 
     def statistics(self) -> StoreStatistics:
         """Return what the store holds."""
-        ...
-
-    def verify(self, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
-        """Read everything and check it: checksums, gaps, records, indexes.
-
-        Args:
-            progress: called now and then with the events checked so far and the events there are.
-        """
         ...

@@ -82,6 +82,10 @@ class _Line:
     def oldest(self) -> _Segment:
         return self._segments[self._first]
 
+    @property
+    def newest(self) -> _Segment:
+        return self._segments[-1]
+
     def append(self, segment: _Segment) -> None:
         self._segments.append(segment)
 
@@ -182,6 +186,11 @@ class Tail:
         if session_id is None or since < self._floor:
             return True
         return self._grown.get(session_id, 0) > since
+
+    def head(self, session_id: str) -> int | None:
+        """Sequence number of a session's last event, if that is among those kept."""
+        line = self._lines.get(session_id)
+        return line.newest.last_sequence if line else None
 
     def read_session(self, session_id: str, after: int, limit: int) -> list[Event] | None:
         """Events of a session after a sequence number, at most `limit`; None if only the store can tell."""

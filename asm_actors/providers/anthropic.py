@@ -246,6 +246,13 @@ class AnthropicProvider(BaseProvider):
                 raise
             raise mapped from error
 
+    def secrets(self) -> tuple[str, ...]:
+        """Texts of its configuration that must not reach the journal: the key, and headers that say who it is."""
+        named = {"authorization", "proxy-authorization", "x-api-key", "cookie"}
+        headers = (value for name, value in self._headers.items() if name.lower() in named)
+        given = (getattr(self._given, name, None) for name in ("api_key", "auth_token"))
+        return tuple(text for text in (self._key(), *given, *headers) if text)
+
     def _key(self) -> str | None:
         return self._api_key or os.environ.get(_KEY) or None
 

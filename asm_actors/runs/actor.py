@@ -5,17 +5,31 @@ Its life is the run's execution: it holds the run's slot, and its end frees it, 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from asm_actors.effects import AcquireSlot, Effect, Leave, SetTimer, ToProvider, ToSession
+from asm_actors.effects import (
+    AcquireSlot,
+    CallTool,
+    Effect,
+    Leave,
+    SetTimer,
+    StopTools,
+    ToProvider,
+    ToSession,
+)
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.journal.append import EMPTY
 from asm_actors.journal.messages import HasRoom
 from asm_actors.providers.messages import More, StartTurn
 from asm_actors.runs import state as core
-from asm_actors.runs.request import correlation_of, provider_of, request_for
+from asm_actors.runs.request import correlation_of, provider_of, request_for, tools_for
+from asm_actors.runs.resumption import Progress
 from asm_actors.runs.run import Run
+from asm_actors.runs.turn import Turn
 from asm_actors.services import RUN_SLOTS, Services, provider_name
 from asm_actors.sessions.session import Session
+from asm_actors.tools.calling import call_tool
 from supervisors import Actor, Down
 from supervisors.exits import Crashed, describe
 from supervisors.slot_pool import Acquire
@@ -40,9 +54,17 @@ class RunActor(Actor):
         session_ref: Its session's actor.
         session: The session's record at the start of the run.
         run: The run's record.
+        progress: How far it had come, if it is taken up again.
     """
 
-    def __init__(self, services: Services, session_ref: Any, session: Session, run: Run) -> None:
+    def __init__(
+        self,
+        services: Services,
+        session_ref: Any,
+        session: Session,
+        run: Run,
+        progress: Progress | None = None,
+    ) -> None:
         super().__init__()
         self._services = services
         self._session_ref = session_ref
@@ -55,13 +77,21 @@ class RunActor(Actor):
         # Batches to ask for when the journal has room again.
         self._held_back = 0
         self._pause = LOOK_AGAIN_S
+        # The calls of tools that are under way, by their ids.
+        self._tool_tasks: dict[str, asyncio.Task[Any]] | None = None
+        tools = tools_for(services.tools, session, run) if services.tools else EMPTY
         self.state = core.RunState(
             run,
-            request_for(session, run),
+            request_for(session, run, tools, progress),
             name,
             correlation_of(session, run),
             resumable=provider is not None and provider.resumable,
+            tools=tools,
         )
+        if tools:
+            self.state.turn = Turn(host_tools=tools)
+        if progress is not None:
+            self.state.calls = progress.own_calls()
 
     def on_start(self) -> None:
         self._perform(core.begin(self.state))
@@ -97,6 +127,10 @@ class RunActor(Actor):
                 self._acquire(effect.pool)  # type: ignore[union-attr]
             elif kind is SetTimer:
                 self.send_after(effect.delay_s, effect.message)  # type: ignore[union-attr]
+            elif kind is CallTool:
+                self._call_tool(effect)  # type: ignore[arg-type]
+            elif kind is StopTools:
+                self.spawn(self._stop_tools(), name=f"stop-tools-{self.state.run.id}")
 
     def _acquire(self, pool: str) -> None:
         wish = Acquire(pool, self.actor_ref, granted=core.SlotTaken(), waiting=core.InLine())
@@ -104,6 +138,32 @@ class RunActor(Actor):
         if slots is not None:
             slots.post(wish)
         # Without its slots the tree is about to take the sessions down, and to start both again: the run waits.
+
+    # --- Tools -------------------------------------------------------------------------------------------------
+
+    def _call_tool(self, effect: CallTool) -> None:
+        if self._tool_tasks is None:
+            self._tool_tasks = {}
+        name = f"{effect.name}-{effect.call_id}"
+        self._tool_tasks[effect.call_id] = self.spawn(self._await_tool(effect), name=name)
+
+    async def _await_tool(self, effect: CallTool) -> None:
+        tool = self.state.tools[effect.name]
+        output, error = await call_tool(tool, effect.input, self.blocking)
+        assert self._tool_tasks is not None
+        del self._tool_tasks[effect.call_id]
+        self._step(core.ToolEnded(effect.call_id, output, error))
+
+    async def _stop_tools(self) -> None:
+        """Cancel what is under way. Coroutines are awaited; threads cannot be stopped and are left, by name."""
+        tasks = dict(self._tool_tasks or {})
+        for task in tasks.values():
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks.values())
+        calls, tools = self.state.calls, self.state.tools
+        left = [call_id for call_id in tasks if not tools[calls[call_id].name].is_async]
+        self._step(core.ToolsStopped([call_id for call_id in left if calls[call_id].answer is None]))
 
     # --- The provider ------------------------------------------------------------------------------------------
 
@@ -123,6 +183,8 @@ class RunActor(Actor):
             is_named = name is not None
             self._gone(f"provider {name} is not running" if is_named else "no provider was named")
             return
+        if self._monitor is not None:
+            self.demonitor(self._monitor)  # that of the turn before
         self._provider = ref
         self._monitor = self.monitor(ref)
         self._parked_since, self._pause = None, LOOK_AGAIN_S

@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from asm_actors.journal.append import Draft
     from asm_actors.runs.run import Run
 
-__all__ = ["CancelRun", "DeadlineReached", "Durable", "RunAppends", "RunEnded", "RunWaits"]
+__all__ = [
+    "CancelRun",
+    "DeadlineReached",
+    "DenyApproval",
+    "Durable",
+    "GrantApproval",
+    "RunAppends",
+    "RunBarrier",
+    "RunEnded",
+    "RunWaits",
+]
 
 
 class CancelRun(NamedTuple):
@@ -23,6 +33,35 @@ class CancelRun(NamedTuple):
     """Why, for the journal."""
     run_id: str | None = None
     """Which run; a run's handle fills it in."""
+
+
+class GrantApproval(NamedTuple):
+    """Let a call of a tool that somebody was asked about be made (again). Answer: the `Run`.
+
+    A second decision about a call changes nothing. One that nobody asked for is refused with ``invalid_operation``.
+    """
+
+    run_id: str | None = None
+    """Which run; a run's handle fills it in."""
+    tool_call_id: str = ""
+    """Which call."""
+    by: str | None = None
+    """Who decides, for the journal."""
+    reason: str | None = None
+    """Why, for the journal."""
+
+
+class DenyApproval(NamedTuple):
+    """Have a call not made (again): the model is told. Otherwise as `GrantApproval`."""
+
+    run_id: str | None = None
+    """Which run; a run's handle fills it in."""
+    tool_call_id: str = ""
+    """Which call."""
+    by: str | None = None
+    """Who decides, for the journal."""
+    reason: str | None = None
+    """Why, for the journal."""
 
 
 class DeadlineReached(NamedTuple):
@@ -50,6 +89,13 @@ class RunAppends(NamedTuple):
     """Its new record, if it changed."""
     acknowledge: int
     """How many events a `Durable` shall tell of; 0: none is wanted."""
+
+
+class RunBarrier(NamedTuple):
+    """To the session: tell the run (`Durable` of nothing) when all is durable that was written before this."""
+
+    run_id: str
+    """Which run."""
 
 
 class RunWaits(NamedTuple):

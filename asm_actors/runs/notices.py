@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from asm_actors.errors import AsmError
 
-__all__ = ["InLine", "ProviderBack", "ProviderGone", "SlotTaken", "StopOverdue"]
+__all__ = [
+    "InLine",
+    "ProviderBack",
+    "ProviderGone",
+    "SlotTaken",
+    "StopOverdue",
+    "ToolEnded",
+    "ToolsStopped",
+]
 
 
 class SlotTaken:
@@ -34,3 +44,21 @@ class ProviderGone:
 
 class ProviderBack:
     """From the shell: the provider's actor can be asked again."""
+
+
+class ToolEnded(NamedTuple):
+    """From the shell: a call of a tool is over."""
+
+    call_id: str
+    """Which call."""
+    output: Any
+    """What the tool returned."""
+    error: AsmError | None = None
+    """How it failed, if it did."""
+
+
+class ToolsStopped(NamedTuple):
+    """From the shell: the calls that were under way are cancelled."""
+
+    left: list[str]
+    """Ids of those that could not be stopped: their threads go on."""

@@ -5,32 +5,70 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from asm_actors.providers.base import TurnRequest, messages_from_input
+from asm_actors.providers.items import EMPTY
+from asm_actors.runs.resumption import Progress
 from asm_actors.runs.run import Run
 from asm_actors.sessions.session import Session
+from asm_actors.tools.tool import Tool
 
-__all__ = ["request_for"]
+__all__ = ["correlation_of", "provider_of", "request_for", "tools_for"]
 
 
-def request_for(session: Session, run: Run) -> TurnRequest:
-    """Make the request of a run's first turn.
+def request_for(
+    session: Session,
+    run: Run,
+    tools: Mapping[str, Tool] = EMPTY,
+    progress: Progress | None = None,
+) -> TurnRequest:
+    """Make the request of a run's first turn, or of the one at which it is taken up again.
 
     The system prompt is the context's ``system_prompt``, or the input's first message if that is a system message.
+
+    Args:
+        session: Its session.
+        run: Its record.
+        tools: Tools of the host which the model may call.
+        progress: How far it had come. With calls that are not answered yet the request is that of the turn which made
+            them, and its messages end with them.
     """
     messages = messages_from_input(run.input, strict=False)
     prompt = session.context.get("system_prompt")
     if messages and messages[0]["role"] == "system":
         prompt, messages = messages[0]["content"], messages[1:]
     options = run.options.get("adapter_opts")
+    turn = 1
+    if progress is not None:
+        messages += progress.messages
+        turn = progress.turn if progress.calls else progress.turn + 1
     return TurnRequest(
         session_id=session.id,
         run_id=run.id,
         agent_id=session.agent_id,
+        turn=turn,
         messages=messages,
         system_prompt=prompt,
+        tools=tuple(tool.to_map() for tool in tools.values()) if tools else (),
         context=session.context,
         options=options if isinstance(options, Mapping) else {},
         input=run.input,
     )
+
+
+def tools_for(tools: Mapping[str, Tool], session: Session, run: Run) -> Mapping[str, Tool]:
+    """Return those of the system's tools which a run may use.
+
+    The names in the session's context (``tools``) and in the run's options (``tools``) each restrict them; what is no
+    list of names lets none pass. A caller who gives the provider tools of his own (``adapter_opts``) runs these
+    himself, and gets no others.
+    """
+    options = run.options.get("adapter_opts")
+    if not tools or (isinstance(options, Mapping) and "tools" in options):
+        return EMPTY
+    for wanted in (session.context.get("tools"), run.options.get("tools")):
+        if wanted is not None:
+            names = wanted if isinstance(wanted, list | tuple) else ()
+            tools = {name: tool for name, tool in tools.items() if name in names}
+    return tools
 
 
 def provider_of(session: Session, run: Run, default: str | None) -> str | None:

@@ -41,6 +41,12 @@ class Turn:
     message: MessageDone | None = None
     done: TurnDone | None = None
     tool_calls: list[dict[str, Any]] = field(factory=list)
+    said: list[dict[str, Any]] = field(factory=list)
+    """Its messages, as `message_received` tells them."""
+    host_tools: Mapping[str, Any] = EMPTY
+    """Tools of the host by name: their calls are announced by the run, when it begins them."""
+    has_called: bool = False
+    """Whether a tool was called that is none of these: the provider may have run it."""
     has_spoken: bool = False
     """Whether anything of the answer was heard: then the turn cannot simply be repeated."""
 
@@ -68,9 +74,28 @@ class Turn:
             "num_turns": run.turn_count,
             "token_usage": run.token_usage,
         }
-        if done.cost_usd is not None:
-            data["total_cost_usd"] = done.cost_usd
+        if run.cost_usd is not None:
+            data["total_cost_usd"] = run.cost_usd
         return data
+
+    def pending_calls(self) -> list[dict[str, Any]]:
+        """The calls that the provider has not run itself: ``id name input`` each."""
+        return [call for call in self.tool_calls if "output" not in call]
+
+    def boundary_data(self, number: int) -> dict[str, Any]:
+        """Payload of `turn_completed`, without the calls that wait for their answers."""
+        done = self.done or TurnDone()
+        data: dict[str, Any] = {
+            "turn": number,
+            "stop_reason": done.stop_reason,
+            "token_usage": self.usage or {},
+        }
+        facts = {
+            "cost_usd": done.cost_usd,
+            "model": self.model,
+            "provider_session_id": self.provider_session_id,
+        }
+        return data | {key: value for key, value in facts.items() if value is not None}
 
     def provider_metadata(self, provider: str | None) -> dict[str, Any]:
         """What the run's record keeps about who answered."""
@@ -113,6 +138,12 @@ def drafts_of(
             # What Draft(...) does, without the detour through its Python-level constructor.
             drafts.append(_new(Draft, (_STREAMED, now, run_id, data, EMPTY, provider, correlation_id, None)))
         else:
+            if kind is ToolCallEnded and item.name in turn.host_tools:  # type: ignore[union-attr]
+                # The provider has run what it shares its name with a tool of the host: not announced yet.
+                begun = _announced(turn, item)
+                drafts.append(
+                    Draft(EventType.TOOL_CALL_STARTED, now, run_id, begun, EMPTY, provider, correlation_id)
+                )
             made = _TAKERS[kind](turn, item)
             if made is not None:
                 drafts.append(
@@ -143,7 +174,16 @@ def _thinking(turn: Turn, item: ThinkingDelta) -> _Made:
 def _tool_call_started(turn: Turn, item: ToolCallStarted) -> _Made:
     data = {"tool_call_id": item.id, "tool_name": item.name, "tool_input": dict(item.input)}
     turn.tool_calls.append({"id": item.id, "name": item.name, "input": data["tool_input"]})
+    if item.name in turn.host_tools:
+        return None
+    turn.has_called = True
     return EventType.TOOL_CALL_STARTED, data
+
+
+def _announced(turn: Turn, item: Any) -> dict[str, Any]:
+    turn.has_called = True
+    given: dict[str, Any] = next((call["input"] for call in turn.tool_calls if call["id"] == item.id), {})
+    return {"tool_call_id": item.id, "tool_name": item.name, "tool_input": given}
 
 
 def _tool_call_ended(turn: Turn, item: ToolCallEnded) -> _Made:
@@ -169,6 +209,7 @@ def _message_done(turn: Turn, item: MessageDone) -> _Made:
     data: dict[str, Any] = {"content": item.content, "role": item.role}
     if item.blocks:
         data["blocks"] = list(item.blocks)
+    turn.said.append(data)
     return EventType.MESSAGE_RECEIVED, data
 
 

@@ -6,47 +6,45 @@
    before it wrote, nor what itself wrote a moment ago.
 3. Every asker gets an answer. What this life took on and cannot answer ends as `interrupted`, or as what ended it.
    What it did not take on finds the next life (`sessions.delivery`).
-4. It leaves when the session's end is durable and nobody waits for a read.
+4. It leaves when the session's end is durable and nobody waits for a read; or for a while, when nothing was asked of it
+   for long and all that it knows is in the journal (`sessions.lives`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from asm_actors import effects as fx
 from asm_actors.errors import AsmError, ErrorCategory, ErrorCode
-from asm_actors.journal.append import Append, Draft, Packed
-from asm_actors.journal.codec import pack_drafts
-from asm_actors.journal.messages import Commit, Flush, WriteFailed
+from asm_actors.journal.messages import WriteFailed
 from asm_actors.runs.actor import RunActor
-from asm_actors.runs.run import Run
-from asm_actors.services import JOURNAL, SESSION_SLOTS, SESSIONS, Services
+from asm_actors.services import SESSION_SLOTS, Services
 from asm_actors.sessions import core, door
 from asm_actors.sessions.birth import Birth
 from asm_actors.sessions.delivery import Delivery
-from asm_actors.sessions.mending import mended_answers, mended_drafts, mended_runs
-from asm_actors.sessions.messages import Recover, RunLoaded, SessionLoaded, SlotGranted, SlotRefused
+from asm_actors.sessions.loading import LoadingActor, refuse
+from asm_actors.sessions.messages import SlotGranted, SlotRefused
 from asm_actors.sessions.open_runs import Ended, RunCrashed
-from asm_actors.sessions.queue import RunQueue
-from asm_actors.sessions.session import Session
-from asm_actors.sessions.state import SessionState
-from supervisors import Actor, ActorDeadError, ChildExited, Shutdown, Timer
+from asm_actors.sessions.recovery import interruptions
+from asm_actors.sessions.resting import Rest, Rested, may_rest
+from supervisors import ChildExited, Shutdown, Timer
 from supervisors.exits import Crashed, ExitReason, describe
 from supervisors.slot_pool import Acquire, Release
 
-__all__ = ["SessionActor"]
+__all__ = ["RESTED", "SessionActor"]
 
 logger = logging.getLogger("asm_actors.sessions")
-_UNBORN = Session(id="", agent_id="")
+RESTED = Shutdown("nothing was asked of it for a while")
+"""Why a session's actor leaves that goes on when it is needed."""
 # Kinds of refused writes that are nobody's defect: the disk does not take them, or a caller chose what is taken.
 _NO_DEFECT = frozenset(
     {ErrorCategory.STORAGE, ErrorCategory.RESOURCE, ErrorCategory.STATE, ErrorCategory.VALIDATION}
 )
 
 
-class SessionActor(Actor):
+class SessionActor(LoadingActor):
     """See the module.
 
     Args:
@@ -60,93 +58,10 @@ class SessionActor(Actor):
     mailbox_capacity = None
 
     def __init__(self, services: Services, session_id: str, birth: Birth) -> None:
-        super().__init__()
-        self._services = services
-        self._id = session_id
-        limits = services.limits
-        self.state = SessionState(_UNBORN, limits.max_concurrent_runs, RunQueue(limits.max_queued_runs))
-        # A restart of the journal restarts the sessions too, so its ref is good for this actor's life. Without one that
-        # restart is about to come, and a session that began now could write nothing.
-        self._journal = services.whereis(JOURNAL)
-        if self._journal is None:
-            raise AsmError(ErrorCode.INTERRUPTED, "the journal is being restarted; try again")
-        self._birth = birth
-        self._n_reading = 0
-        self._is_over = False
-        self._aside: list[tuple[Any, Any]] | None = []
-        if birth.take():
-            self._aside = None
-            birth.open = self.state.open
+        super().__init__(services, session_id, birth)
         self._runs: dict[str, Any] | None = None
         self._run_ids: dict[Any, str] | None = None
         self._timers: dict[str, Timer] | None = None
-        # Why something had to be mended, once it had: from then on records are mended too.
-        self._mended: AsmError | None = None
-
-    # --- Start -------------------------------------------------------------------------------------------------
-
-    def on_start(self) -> None:
-        if self._aside is not None:
-            self.spawn(self._load(), name=f"load-{self._id}")
-
-    async def _load(self) -> None:
-        store, session_id, cause = self._services.store, self._id, self._birth.cause
-
-        def read() -> SessionLoaded:
-            runs = [run for run in store.runs(session_id) if not run.is_terminal]
-            return SessionLoaded(store.session(session_id), tuple(runs), cause)
-
-        try:
-            await self._flushed()
-            loaded = await self.blocking(read)
-        except AsmError as error:
-            self._not_loaded(error)
-        else:
-            self._loaded(loaded)
-
-    async def _flushed(self) -> None:
-        """Wait until everything that was told to the journal is durable."""
-        try:
-            await self._journal.ask(Flush(), block=False)
-        except ActorDeadError as error:
-            raise AsmError.wrap(ErrorCode.INTERRUPTED, error, "the journal is being restarted") from error
-
-    def _not_loaded(self, error: AsmError) -> None:
-        aside, self._aside = self._aside or [], None
-        told = [message for message, reply in aside if reply is None]
-        if told or error.code is not ErrorCode.SESSION_NOT_FOUND:
-            logger.error("%s cannot be read, and was told %d messages: %s", self._id, len(told), error)
-        for _, reply in aside:
-            _refuse(reply, error)
-        self._strike_off(self._birth.open)
-        if error.retryable or error.code is ErrorCode.STORAGE_WRITE_FAILED:
-            # It may have runs to go on with, and nobody else would think of them.
-            self._recover_later(error)
-        self.exit()
-
-    def _loaded(self, loaded: SessionLoaded) -> None:
-        aside, self._aside = self._aside or [], None
-        runs = self._services.directory.runs
-        self._strike_off(self._birth.open)
-        self._birth.open, self._birth.cause = self.state.open, None
-        for run in loaded.runs:
-            runs[run.id] = self._id
-        self._step(loaded)
-        for message, reply in aside:
-            self._step(message, reply)
-        if self.state.session.is_terminal and not self.state.open:
-            # Somebody asked about a session that is over; it leaves when its own writes are durable, if it made any.
-            self._is_over = loaded.session.is_terminal
-            self._leave_if_over()
-
-    def _strike_off(self, runs: Iterable[str]) -> None:
-        for run_id in runs:
-            self._services.directory.runs.pop(run_id, None)
-
-    @property
-    def is_loading(self) -> bool:
-        """Whether it has not read its records yet."""
-        return self._aside is not None
 
     def run_ref(self, run_id: str) -> Any:
         """Ref of the actor of a run that is under way, or None."""
@@ -160,25 +75,34 @@ class SessionActor(Actor):
         elif type(message) is WriteFailed:
             self._write_failed(message.error)
         elif not core.knows(message):
-            return super().on_receive(message)
+            if type(message) is not Rest and type(message) is not Rested:
+                return super().on_receive(message)
+            self._rest(message)
         else:
             reply = self.reply_later()
             if isinstance(reply, Delivery):
                 reply.taken()
             if self._aside is None:
-                self._step(message, reply)
+                try:
+                    self._step(message, reply)
+                except Exception as error:
+                    # An asker must not take a crash away from the tree: what is known here and what is written may
+                    # differ now.
+                    refuse(reply, self._interrupted(f"crashed: {error!r}"))
+                    raise
             else:
                 self._aside.append((message, reply))
         return None
 
     def _step(self, message: Any, reply: Any = None) -> None:
+        self.is_used = True
         try:
             if type(message) in door.GUARDED:
                 message = door.admit(self._services, self.state, message)
             effects = core.step(self.state, message, self._services.now_us(), reply)
         except AsmError as error:
             if reply is not None:
-                _refuse(reply, error)
+                refuse(reply, error)
             else:
                 logger.warning("%s was told to %s: %s", self._id, type(message).__name__, error)
             return
@@ -194,66 +118,24 @@ class SessionActor(Actor):
         self._give_up(error)
         self.exit(Shutdown("its writes failed"))
 
-    def _recover_later(self, cause: AsmError) -> None:
-        sessions = self._services.whereis(SESSIONS)
-        if sessions is not None:
-            sessions.post(Recover((self._id,), cause))
-
     # --- Effects -----------------------------------------------------------------------------------------------
 
     def _perform(self, effects: list[fx.Effect]) -> None:
         for effect in effects:
             _PERFORM[type(effect)](self, effect)
 
-    def _write(self, effect: fx.Write) -> None:
-        drafts, session, runs = effect.drafts, effect.session, effect.runs
-        base_id = self._services.ids.block()
-        try:
-            packed = pack_drafts(base_id, drafts) if drafts else ()
-        except AsmError as error:
-            packed = self._mend(base_id, drafts, error)
-        then = effect.then
-        if self._mended is not None and runs:
-            runs = mended_runs(runs)
-            then = mended_answers(then, runs)
-        state = self.state
-        append = Append(self._id, packed, base_id, session, runs, state.head)
-        state.head += len(drafts)
-        if then:
-            then = [self._with_sequence(one) for one in then]
-        for run in effect.runs:
-            if run.id not in state.open:
-                self._services.directory.runs.pop(run.id, None)
-            else:
-                self._services.directory.runs[run.id] = self._id
-        if not self._journal.post(Commit(self._actor_ref, append, then)):
-            # The tree is about to take the sessions down, and to start them again with the journal.
-            self.exit(Shutdown("the journal is gone"))
-
-    def _mend(self, base_id: int, drafts: Sequence[Draft], error: AsmError) -> Packed:
-        """Keep what cannot be stored as it is; see `sessions.mending`."""
-        if self._mended is None:
-            self._mended = error
-            logger.warning(
-                "session %s: a provider said what cannot be stored, it is kept mended: %s", self._id, error
-            )
-        return pack_drafts(base_id, mended_drafts(drafts))
-
-    def _with_sequence(self, one: fx.Then) -> fx.Then:
-        if type(one) is fx.Reply and type(one.value) is Session:
-            return fx.Reply(one.to, one.value.replace(last_sequence=self.state.head))
-        return one
-
     def _reply(self, effect: fx.Reply) -> None:
         if effect.to is not None and not effect.to.is_done:
             effect.to.set(effect.value)
 
     def _refuse(self, effect: fx.Refuse) -> None:
-        _refuse(effect.to, effect.error)
+        refuse(effect.to, effect.error)
 
     def _start_run(self, effect: fx.StartRun) -> None:
         run = effect.run
-        ref = self.start_child(RunActor, self._services, self.actor_ref, self.state.session, run)
+        ref = self.start_child(
+            RunActor, self._services, self.actor_ref, self.state.session, run, effect.progress
+        )
         if self._runs is None or self._run_ids is None:
             self._runs, self._run_ids = {}, {}
         self._runs[run.id] = ref
@@ -277,25 +159,6 @@ class SessionActor(Actor):
             error = AsmError(ErrorCode.INTERNAL_ERROR, f"the actor of run {run_id} ended: {describe(reason)}")
             error.__cause__ = cause
             self._step(RunCrashed(run_id, error))
-
-    def _load_run(self, effect: fx.LoadRun) -> None:
-        self._n_reading += 1
-        self.spawn(self._read_run(effect), name=f"load-{effect.run_id}")
-
-    async def _read_run(self, effect: fx.LoadRun) -> None:
-        run: Run | None = None
-        try:
-            await self._flushed()
-            run = await self.blocking(self._services.store.run, effect.run_id)
-        except AsmError as error:
-            if error.code is ErrorCode.RUN_NOT_FOUND:
-                self._step(RunLoaded(None, effect.message, effect.reply))
-            else:
-                _refuse(effect.reply, error)
-        else:
-            self._step(RunLoaded(run, effect.message, effect.reply))
-        self._n_reading -= 1
-        self._leave_if_over()
 
     def _acquire(self, effect: fx.AcquireSlot) -> None:
         limit = self._services.limits.max_parallel_sessions or 0
@@ -337,6 +200,32 @@ class SessionActor(Actor):
 
     # --- The end -----------------------------------------------------------------------------------------------
 
+    @property
+    def may_rest(self) -> bool:
+        """Whether it may leave and come back when it is needed: nothing is under way, and nobody waits."""
+        return (
+            self._aside is None
+            and not self._is_over
+            and not self._n_reading
+            and not self._runs
+            and not self._life.promised
+            and may_rest(self.state)
+        )
+
+    def _rest(self, message: Rest | Rested) -> None:
+        # What is told comes from the supervisor, hence on this thread: none of it can slip in between this look
+        # at the mailbox and the end. What is asked and slips in finds the next life (`sessions.delivery`).
+        is_first = type(message) is Rest
+        if is_first and message.at_once:  # type: ignore[union-attr]
+            self.is_used = False
+        if self.is_used or len(self._life.queue) or not self.may_rest:
+            return
+        if is_first:
+            # The next life reads the journal: what this one wrote must be in it first.
+            self._write(fx.Write((), then=(fx.Note(Rested()),)))
+        else:
+            self.exit(RESTED)
+
     def _leave_if_over(self) -> None:
         if not self._is_over or self._n_reading:
             return
@@ -347,6 +236,8 @@ class SessionActor(Actor):
             self.exit()
 
     def on_stop(self) -> None:
+        if self._services.directory.is_stopping:
+            self._perform(interruptions(self.state, self._services.now_us()))
         self._give_up(self._interrupted("was stopped"))
         self._strike_off(self.state.open)
 
@@ -364,14 +255,8 @@ class SessionActor(Actor):
     def _give_up(self, error: AsmError) -> None:
         """Tell those who wait. The journal tells the next life how things stand."""
         for asker in tuple(self._life.promised or ()):
-            _refuse(asker, error)
+            refuse(asker, error)
         # Its open runs stay in the directory: a drain that begins now must wait for the next life, which finds them.
-
-
-def _refuse(asker: Any, error: AsmError) -> None:
-    # Whoever has an answer already got it from the end of somebody else on the way.
-    if asker is not None and not asker.is_done:
-        asker.set_error(error)
 
 
 _PERFORM: dict[type, Callable[[SessionActor, Any], None]] = {

@@ -5,15 +5,15 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from asm_actors.effects import AcquireSlot, Effect, LoadRun, Refuse, Reply, SetTimer, Write
+from asm_actors.effects import AcquireSlot, Effect, LoadRun, Reply, SetTimer, Write
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import EventType
-from asm_actors.runs.messages import CancelRun, DeadlineReached
+from asm_actors.runs.messages import DeadlineReached
+from asm_actors.runs.options import check_options
 from asm_actors.runs.run import Run, RunStatus
 from asm_actors.serialization import invalid, json_map
 from asm_actors.sessions import messages as m
 from asm_actors.sessions.open_runs import Phase, RunEntry
-from asm_actors.sessions.run_ends import cancel_run, outcome
 from asm_actors.sessions.session import SessionStatus
 from asm_actors.sessions.session_drafts import creation_data, session_draft
 from asm_actors.sessions.state import (
@@ -21,11 +21,12 @@ from asm_actors.sessions.state import (
     SESSIONS_POOL,
     Handler,
     SessionState,
+    check_not_deleted,
     check_unborn,
     refusal,
 )
 
-__all__ = ["HANDLERS", "begin_once", "check_deadline", "requeue"]
+__all__ = ["HANDLERS", "begin_once", "check_deadline", "enqueue_again", "keep_deadline"]
 
 
 def _create_run(state: SessionState, message: m.CreateRun, now: int, reply: Any) -> list[Effect]:
@@ -70,6 +71,20 @@ def _execute(state: SessionState, message: m.ExecuteRun, now: int, reply: Any) -
     return [Write((), None, (entry.run,)), *_enqueue(state, entry, deadline_s)]
 
 
+def _queue(state: SessionState, message: m.QueueRun, now: int, reply: Any) -> list[Effect]:
+    deadline_s = check_deadline(message.deadline_s)
+    entry = state.open.get(message.run_id)
+    if entry is None:
+        return [LoadRun(message.run_id, message, reply)]
+    if entry.phase is not Phase.CREATED:
+        return [Write((), then=(Reply(reply, entry.run),))]
+    _check_takes_runs(state, executing=True)
+    _check_room(state)
+    entry.run = _submitted(entry.run, {}, deadline_s, now)
+    write = Write((), None, (entry.run,), (Reply(reply, entry.run),))
+    return [write, *_enqueue(state, entry, deadline_s)]
+
+
 def _submitted(run: Run, more: dict[str, Any], deadline_s: float | None, now: int) -> Run:
     """Mark a run as one that is to be executed whatever happens to this process (see `sessions.recovery`)."""
     if deadline_s is not None:
@@ -85,39 +100,6 @@ def _await(state: SessionState, message: m.AwaitRun, now: int, reply: Any) -> li
         return [LoadRun(message.run_id, message, reply)]
     entry.wait(reply)
     return []
-
-
-def _run_loaded(state: SessionState, message: m.RunLoaded, now: int, reply: Any) -> list[Effect]:
-    """Answer for a run that is over: all others are in `open`."""
-    asked, run = message.message, message.run
-    if asked.run_id in state.open:
-        # It was created while the journal was read.
-        return _AGAIN[type(asked)](state, asked, now, message.reply)
-    if run is None or run.session_id != state.session.id:
-        error = AsmError(
-            ErrorCode.RUN_NOT_FOUND,
-            f"session {state.session.id} has no run {asked.run_id}",
-            context={"session_id": state.session.id, "run_id": asked.run_id},
-        )
-        return [Refuse(message.reply, error)]
-    if not run.is_terminal:
-        # It was ended here, and the journal could not take that: this life is about to hear of it.
-        error = AsmError(
-            ErrorCode.STORAGE_WRITE_FAILED,
-            f"the end of run {run.id} could not be made durable; it is {run.status.value}",
-            context={"session_id": run.session_id, "run_id": run.id},
-        )
-        return [Refuse(message.reply, error)]
-    if type(asked) is CancelRun:
-        return [Reply(message.reply, run)]
-    if type(asked) is m.ExecuteRun:
-        error = AsmError(
-            ErrorCode.INVALID_OPERATION,
-            f"run {run.id} is over ({run.status.value}) and cannot be executed again; start a new run",
-            context={"session_id": run.session_id, "run_id": run.id},
-        )
-        return [Refuse(message.reply, error)]
-    return [outcome(message.reply, run, None)]
 
 
 def _run_once(state: SessionState, message: m.RunOnce, now: int, reply: Any) -> list[Effect]:
@@ -144,24 +126,31 @@ def begin_once(state: SessionState, now: int) -> list[Effect]:
     return _enqueue(state, entry, deadline_s)
 
 
-def requeue(state: SessionState, run: Run, now: int) -> list[Effect]:
-    """Put a run from the journal in line again, with what is left of its time."""
-    entry = state.open[run.id] = RunEntry(run, Phase.CREATED)
-    deadline_us = run.options.get("deadline_us")
-    left = None if deadline_us is None else max(0.0, (deadline_us - now) / 1_000_000)
-    return _enqueue(state, entry, left)
+def enqueue_again(state: SessionState, entry: RunEntry, now: int) -> list[Effect]:
+    """Put a run in line that the journal knows, with what is left of its time."""
+    effects: list[Effect] = [] if entry.has_deadline else keep_deadline(entry, now)
+    return effects + _enqueue(state, entry, None)
+
+
+def keep_deadline(entry: RunEntry, now: int) -> list[Effect]:
+    """Have the deadline of a run from the journal count on."""
+    deadline_us = entry.run.options.get("deadline_us")
+    if deadline_us is None:
+        return []
+    return [_time(entry, max(0.0, (deadline_us - now) / 1_000_000))]
+
+
+def _time(entry: RunEntry, deadline_s: float) -> Effect:
+    entry.has_deadline = True
+    return SetTimer(entry.run.id, deadline_s, DeadlineReached(entry.run.id))
 
 
 def _enqueue(state: SessionState, entry: RunEntry, deadline_s: float | None) -> list[Effect]:
-    effects: list[Effect] = []
-    run_id = entry.run.id
-    if deadline_s is not None:
-        entry.has_deadline = True
-        effects.append(SetTimer(run_id, deadline_s, DeadlineReached(run_id)))
+    effects: list[Effect] = [] if deadline_s is None else [_time(entry, deadline_s)]
     if _starts_at_once(state):
         return [*effects, state.start(entry)]
     entry.phase = Phase.QUEUED
-    state.queue.enqueue_anyway(run_id)
+    state.queue.enqueue_anyway(entry.run.id)
     return effects
 
 
@@ -170,6 +159,7 @@ def _enqueue(state: SessionState, entry: RunEntry, deadline_s: float | None) -> 
 
 def _check_takes_runs(state: SessionState, *, executing: bool = False) -> None:
     status = state.session.status
+    check_not_deleted(state, "start a run in it; start a new session")
     if state.session.is_terminal or state.closing is not None:
         raise refusal(state, "start a run in it: it is over; start a new session")
     if executing and status is SessionStatus.PENDING:
@@ -179,6 +169,7 @@ def _check_takes_runs(state: SessionState, *, executing: bool = False) -> None:
 def _check_new_run(state: SessionState, run: Any) -> None:
     if not isinstance(run, Run) or run.status is not RunStatus.PENDING:
         raise invalid("run", "must be a pending Run", run)
+    check_options(run.options)
     context = {"session_id": state.session.id, "run_id": run.id}
     if run.session_id != state.session.id:
         raise AsmError(
@@ -219,9 +210,7 @@ HANDLERS: dict[type, Handler] = {
     m.SubmitRun: _submit,
     m.ExecuteRun: _execute,
     m.AwaitRun: _await,
+    m.QueueRun: _queue,
     m.RunOnce: _run_once,
-    m.RunLoaded: _run_loaded,
 }
 """Message type -> its handler."""
-
-_AGAIN: dict[type, Handler] = {m.ExecuteRun: _execute, m.AwaitRun: _await, CancelRun: cancel_run}

@@ -25,6 +25,11 @@ class Birth:
         # The open runs of the life before: its crash may have kept it from striking them off the directory.
         self.open: dict[str, Any] = {}
 
+    @property
+    def is_first(self) -> bool:
+        """Whether the session is still to be made."""
+        return self._is_first
+
     def take(self) -> bool:
         """Return whether it is the first, and never again."""
         first, self._is_first = self._is_first, False

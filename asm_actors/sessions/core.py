@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from asm_actors.effects import Effect, Write
-from asm_actors.sessions import admission, lifecycle, recovery, run_ends
+from asm_actors.sessions import admission, approvals, lifecycle, loaded_runs, recovery, run_ends
 from asm_actors.sessions.state import Handler, SessionState
 
 __all__ = ["knows", "step"]
@@ -14,6 +14,8 @@ _HANDLERS: dict[type, Handler] = {
     **lifecycle.HANDLERS,
     **admission.HANDLERS,
     **run_ends.HANDLERS,
+    **approvals.HANDLERS,
+    **loaded_runs.HANDLERS,
     **recovery.HANDLERS,
 }
 

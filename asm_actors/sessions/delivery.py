@@ -4,11 +4,15 @@ Straight to the actor if it lives, else through the supervisor of the sessions, 
 leaves when its session is over, and may crash: what it had not taken on by then finds the next life. What it had taken
 on and not answered may have been done or not: its asker gets an error that says so. Whatever goes wrong in the
 machinery reaches the asker as an `AsmError`.
+
+Messages of one sender to one session, or to one run, arrive in the order in which they were sent: while any is with the
+supervisor, the ones that follow take the same way.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 from typing import Any, TypeVar
 
 import attrs
@@ -30,12 +34,14 @@ __all__ = [
     "check_room",
     "deliver",
     "deliver_to_run",
+    "handed_on",
     "not_running",
     "tell",
     "tell_run",
 ]
 
 T = TypeVar("T")
+_counting = threading.Lock()
 MAX_WAITING = 10_000
 """Messages that may wait in the mailbox of one session before its callers are refused."""
 
@@ -73,6 +79,7 @@ class Delivery(Future[T]):
             # Once: if this does not help, the system is about to stop.
             sessions = self._services.whereis(SESSIONS)
             if sessions is not None:
+                _send(self._services, pending)
                 sessions.ask_into(pending, self)
                 return
         super().set_error(self._told(error))
@@ -128,8 +135,9 @@ def deliver(
     check_id(session_id, "session_id")
     if future is None:
         future = Delivery(services)
-    request = Deliver(session_id, message, is_new)
-    ref = None if is_new else services.whereis(session_name(session_id))
+    request = Deliver(session_id, message, is_new, is_counted=not is_new)
+    is_direct = not is_new and session_id not in services.directory.on_the_way
+    ref = services.whereis(session_name(session_id)) if is_direct else None
     if ref is None:
         return ask_sessions(services, request, future)
     try:
@@ -147,7 +155,7 @@ def deliver_to_run(
 ) -> Delivery[Any]:
     """Ask the session of a run; see `deliver`."""
     session_id = services.directory.runs.get(check_id(run_id, "run_id"))
-    if session_id is not None:
+    if session_id is not None and run_id not in services.directory.on_the_way:
         return deliver(services, session_id, message, future)
     return ask_sessions(services, DeliverToRun(run_id, message), future or Delivery(services))
 
@@ -159,8 +167,35 @@ def ask_sessions(services: Services, request: Any, future: Delivery[Any]) -> Del
         future.set_error(not_running(services))
         return future
     future.pending = request
+    _send(services, request)
     sessions.ask_into(request, future)
     return future
+
+
+def _send(services: Services, request: Any) -> None:
+    """Count what is about to be sent to the supervisor."""
+    key = _key_of(request)
+    if key is not None:
+        on_the_way = services.directory.on_the_way
+        with _counting:
+            on_the_way[key] = on_the_way.get(key, 0) + 1
+
+
+def handed_on(services: Services, request: Any) -> None:
+    """Note that the supervisor has passed a request on, or refused it; later ones may go straight to the actor."""
+    key = _key_of(request)
+    if key is not None:
+        on_the_way = services.directory.on_the_way
+        with _counting:
+            left = on_the_way.pop(key, 0) - 1
+            if left > 0:
+                on_the_way[key] = left
+
+
+def _key_of(request: Any) -> str | None:
+    if type(request) is Deliver:
+        return request.session_id if request.is_counted else None
+    return request.run_id if type(request) is DeliverToRun else None
 
 
 def tell(services: Services, session_id: str, message: Any) -> None:
@@ -172,7 +207,7 @@ def tell(services: Services, session_id: str, message: Any) -> None:
     ref = services.whereis(session_name(check_id(session_id, "session_id")))
     if ref is not None:
         check_room(ref)
-    _tell_sessions(services, Deliver(session_id, message))
+    _tell_sessions(services, Deliver(session_id, message, is_counted=True))
 
 
 def tell_run(services: Services, run_id: str, message: Any) -> None:
@@ -182,7 +217,11 @@ def tell_run(services: Services, run_id: str, message: Any) -> None:
 
 def _tell_sessions(services: Services, request: Any) -> None:
     sessions = services.whereis(SESSIONS)
-    if sessions is None or not sessions.post(request):
+    if sessions is None:
+        raise not_running(services)
+    _send(services, request)
+    if not sessions.post(request):
+        handed_on(services, request)
         raise not_running(services)
 
 

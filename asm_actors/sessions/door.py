@@ -3,6 +3,7 @@
 1. While the system drains, and while the journal is full, nothing new begins. What is under way goes on.
 2. A run is taken only if its provider is there, can work as configured, and has the capabilities that are required:
    the error comes before the run exists, and not from the middle of it.
+3. Names hold no secrets: they are what things are found by, and are stored as they are (see `redaction.settings`).
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from asm_actors.sessions.open_runs import Phase
 from asm_actors.sessions.session import Session
 from asm_actors.sessions.state import SessionState
 
-__all__ = ["GUARDED", "admit", "check_provider", "check_takes_work", "known_provider"]
+__all__ = ["GUARDED", "admit", "check_names", "check_provider", "check_takes_work", "known_provider"]
 
-GUARDED = frozenset({m.CreateRun, m.SubmitRun, m.ExecuteRun, m.ActivateSession, m.ResumeSession})
+GUARDED = frozenset({m.CreateRun, m.SubmitRun, m.ExecuteRun, m.QueueRun, m.ActivateSession, m.ResumeSession})
 """Messages to a session that exists for which `admit` is asked first."""
 
 
@@ -45,6 +46,25 @@ def check_takes_work(directory: Directory) -> None:
         )
 
 
+def check_names(services: Services, record: Session | Run, *, has_chosen_id: bool) -> None:
+    """Refuse a secret where a caller may choose a name: ids, agents, tags, keys.
+
+    Raises:
+        ValidationError: One of them looks like a secret; the error does not show it.
+    """
+    redactor = services.redactor
+    if redactor is None:
+        return
+    names = [("id", record.id)] if has_chosen_id else []
+    names += ("provider", record.provider or ""), ("idempotency_key", record.idempotency_key or "")
+    if isinstance(record, Session):
+        names.append(("agent_id", record.agent_id))
+        names += (("tags", tag) for tag in record.tags)
+    for field, name in names:
+        if name:
+            redactor.check_name(name, field)
+
+
 def admit(services: Services, state: SessionState, message: Any) -> Any:
     """Let a message of `GUARDED` in.
 
@@ -57,7 +77,7 @@ def admit(services: Services, state: SessionState, message: Any) -> Any:
         StateError: ``missing_required_capability``.
         ProviderError: The provider cannot work as configured, or was given up.
     """
-    if type(message) is m.ExecuteRun:
+    if type(message) is m.ExecuteRun or type(message) is m.QueueRun:
         entry = state.open.get(message.run_id)
         if entry is None or entry.phase is not Phase.CREATED:
             return message  # under way or over: executing it is waiting for it

@@ -15,7 +15,14 @@ from asm_actors.sessions.open_runs import Closing, Ended, Phase
 from asm_actors.sessions.run_ends import cancel_entry
 from asm_actors.sessions.session import SESSION_TRANSITIONS, SessionStatus
 from asm_actors.sessions.session_drafts import creation_data, reason_data, session_draft
-from asm_actors.sessions.state import SESSIONS_POOL, Handler, SessionState, check_unborn, refusal
+from asm_actors.sessions.state import (
+    SESSIONS_POOL,
+    Handler,
+    SessionState,
+    check_not_deleted,
+    check_unborn,
+    refusal,
+)
 from asm_actors.transitions import advance
 
 __all__ = ["HANDLERS", "finish_closing"]
@@ -24,7 +31,11 @@ __all__ = ["HANDLERS", "finish_closing"]
 def _create(state: SessionState, message: m.CreateSession, now: int, reply: Any) -> list[Effect]:
     check_unborn(state)
     session = state.session = message.session
-    draft = session_draft(session, EventType.SESSION_CREATED, now, creation_data(session))
+    kind = EventType.SESSION_CREATED
+    if session.forked_at is not None:
+        # What it shares with its parent counts as its own.
+        kind, state.head = EventType.SESSION_FORKED, session.forked_at
+    draft = session_draft(session, kind, now, creation_data(session))
     return [Write((draft,), session, then=(Reply(reply, session),))]
 
 
@@ -53,6 +64,7 @@ def _activate(state: SessionState, message: Any, now: int, reply: Any) -> list[E
     state.check_not_closing()
     if state.session.status is SessionStatus.ACTIVE:
         return [Write((), then=(Reply(reply, state.session),))]
+    check_not_deleted(state, "make it active")
     if type(message) is m.ResumeSession and state.session.status is SessionStatus.PENDING:
         raise refusal(state, "resume a session that never was active; activate it")
     advance(SESSION_TRANSITIONS, state.session.status, SessionStatus.ACTIVE, "session", state.session.id)
@@ -106,6 +118,7 @@ def _pause(state: SessionState, message: m.PauseSession, now: int, reply: Any) -
         # Whoever wanted to resume it was overtaken.
         effects = _give_up_activating(state, "resume it: it is to stay paused")
         return [*effects, Write((), then=(Reply(reply, state.session),))]
+    check_not_deleted(state, "pause it")
     state.session = state.session.with_status(SessionStatus.PAUSED, now)
     draft = session_draft(state.session, EventType.SESSION_PAUSED, now, data)
     return [Write((draft,), state.session, then=(Reply(reply, state.session),)), *state.release_slot()]
@@ -155,6 +168,7 @@ def _close(
     session = state.session
     if session.status is status:
         return [Write((), then=(Reply(reply, session),))]
+    check_not_deleted(state, f"end it as {status.value}")
     advance(SESSION_TRANSITIONS, session.status, status, "session", session.id)
     if state.closing is not None:
         if state.closing.status is not status:
@@ -190,6 +204,24 @@ def _ended(state: SessionState, message: Ended, now: int, reply: Any) -> list[Ef
     return [Leave()]
 
 
+def _delete(state: SessionState, message: m.DeleteSession, now: int, reply: Any) -> list[Effect]:
+    """Hide the session. Its status stays, so that one can see how far it had come."""
+    data = reason_data(message.reason)
+    if state.session.deleted_us is not None:
+        return [Write((), then=(Reply(reply, state.session),))]
+    state.check_not_closing()
+    if state.open or state.once is not None:
+        raise refusal(
+            state,
+            f"delete it: {max(len(state.open), 1)} of its runs are open; wait for them, or cancel the session first",
+        )
+    effects = _give_up_activating(state, "activate it: it was deleted")
+    state.session = state.session.replace(deleted_us=now, updated_us=now)
+    draft = session_draft(state.session, EventType.SESSION_DELETED, now, data)
+    then = (Reply(reply, state.session), Note(Ended()))
+    return [*effects, Write((draft,), state.session, then=then), *state.release_slot()]
+
+
 HANDLERS: dict[type, Handler] = {
     m.CreateSession: _create,
     m.GetSession: _get,
@@ -200,6 +232,7 @@ HANDLERS: dict[type, Handler] = {
     m.CompleteSession: _complete,
     m.FailSession: _fail,
     m.CancelSession: _cancel,
+    m.DeleteSession: _delete,
     m.SlotGranted: _slot_granted,
     m.SlotRefused: _slot_refused,
     Ended: _ended,

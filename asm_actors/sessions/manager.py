@@ -1,7 +1,7 @@
 """`SessionManager` and `AsyncSessionManager`: the same operations, blocking and awaited.
 
 The operations are defined once, in `sessions.operations`; here each gets its two faces. What is written out is only
-what differs between them: waiting with a timeout, following events, and event callbacks.
+what differs between them: waiting with a timeout, and event callbacks; following events is in `sessions.event_surface`.
 """
 
 from __future__ import annotations
@@ -9,19 +9,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from datetime import datetime
-from itertools import islice
+from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from asm_actors.events import Event
 from asm_actors.journal.follow import AsyncSubscription, Subscription
-from asm_actors.journal.query import EventFilter
-from asm_actors.journal.subscription import Scope
 from asm_actors.runs.result import RunResult
-from asm_actors.serialization import check_id, check_integer, invalid
-from asm_actors.services import Services
 from asm_actors.sessions.callbacks import EventCallback, check_callback, follow, follow_async, scope_of_run
+from asm_actors.sessions.event_surface import AsyncEventSurface, EventSurface
 from asm_actors.sessions.operations import Operations
 from supervisors import Future
 
@@ -59,31 +53,7 @@ def _dress(method: Any, operation: Callable[..., Any]) -> None:
     method.__signature__ = signature.replace(return_annotation=returns)
 
 
-class _Shared:
-    """What both surfaces share."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._operations = Operations(services)
-
-    def _scope(
-        self,
-        session_id: str | None,
-        run_id: str | None,
-        type: Any,  # noqa: A002 - the event's name
-        since: datetime | None,
-        before: int | None = None,
-    ) -> Scope:
-        if session_id is not None:
-            check_id(session_id, "session_id")
-        return Scope(session_id, EventFilter(run_ids=run_id, types=type, since=since, before=before))
-
-
-def _cursor(after: int | None) -> int:
-    return 0 if after is None else check_integer(after, "after", least=0)
-
-
-class SessionManager(_Shared):
+class SessionManager(EventSurface):
     """The operations on sessions and runs, blocking; `ActorSystem.sessions` gives it.
 
     Every method returns values that are durable, and raises an `AsmError` for what is refused; nothing has changed
@@ -97,6 +67,8 @@ class SessionManager(_Shared):
     complete_session = _blocking(Operations.complete_session)
     fail_session = _blocking(Operations.fail_session)
     cancel_session = _blocking(Operations.cancel_session)
+    delete_session = _blocking(Operations.delete_session)
+    fork_session = _blocking(Operations.fork_session)
     get_session = _blocking(Operations.get_session)
     list_sessions = _blocking(Operations.list_sessions)
     start_run = _blocking(Operations.start_run)
@@ -104,7 +76,14 @@ class SessionManager(_Shared):
     get_run = _blocking(Operations.get_run)
     get_session_runs = _blocking(Operations.get_session_runs)
     cancel_run = _blocking(Operations.cancel_run)
+    grant_approval = _blocking(Operations.grant_approval)
+    deny_approval = _blocking(Operations.deny_approval)
     get_session_events = _blocking(Operations.get_session_events)
+    subscriptions = _blocking(Operations.subscriptions)
+    unsubscribe = _blocking(Operations.unsubscribe)
+    transcript = _blocking(Operations.transcript)
+    session_at = _blocking(Operations.session_at)
+    run_at = _blocking(Operations.run_at)
     status = _blocking(Operations.status)
     drain = _blocking(Operations.drain)
 
@@ -167,72 +146,8 @@ class SessionManager(_Shared):
         scope = scope_of_run(run.session_id, run.id, may_come=True)
         return follow(Subscription(self._services, scope, 0), run.id, result, event_callback)
 
-    def subscribe(
-        self,
-        session_id: str | None = None,
-        *,
-        run_id: str | None = None,
-        type: Any = None,  # noqa: A002 - the event's name
-        since: datetime | None = None,
-        after: int | None = None,
-        timeout: float | None = None,
-    ) -> Subscription:
-        """Follow the events of one session, or of the whole journal, from a cursor on.
 
-        Args:
-            session_id: One session; None for all.
-            run_id: Events of this run only.
-            type: One event type or several.
-            since: Earliest time (inclusive), aware.
-            after: Sequence number (of a session) or position (of the journal) after which to begin; by default
-                from the beginning.
-            timeout: Iterating ends after so many seconds without an event; None: never.
-
-        Raises:
-            ResourceError: ``session_not_found``.
-            AsmError: ``validation_error``, ``invalid_event_type``.
-        """
-        scope = self._scope(session_id, run_id, type, since)
-        if session_id is not None:
-            self._services.store.head(session_id)  # raises session_not_found where the caller sees it
-        return Subscription(self._services, scope, _cursor(after), timeout)
-
-    def stream_session_events(
-        self,
-        session_id: str,
-        *,
-        after: int = 0,
-        run_id: str | None = None,
-        type: Any = None,  # noqa: A002 - the event's name
-        since: datetime | None = None,
-        before: int | None = None,
-        limit: int | None = None,
-        wait_timeout_ms: int | None = None,
-    ) -> Iterator[Event]:
-        """Iterate over the events of a session, those to come included; see `subscribe`.
-
-        Args:
-            session_id: Which session.
-            after: Sequence number after which to begin.
-            run_id: Events of this run only.
-            type: One event type or several.
-            since: Earliest time (inclusive), aware.
-            before: Sequence number at which to end (exclusive).
-            limit: End after so many events.
-            wait_timeout_ms: End after so many milliseconds without an event; None: never.
-
-        Raises:
-            ResourceError: ``session_not_found``.
-        """
-        scope = self._scope(check_id(session_id, "session_id"), run_id, type, since, before)
-        wanted = _limit(limit)
-        self._services.store.head(session_id)  # as above
-        return _bounded(
-            Subscription(self._services, scope, _cursor(after), _seconds(wait_timeout_ms)), wanted
-        )
-
-
-class AsyncSessionManager(_Shared):
+class AsyncSessionManager(AsyncEventSurface):
     """The operations on sessions and runs, awaited; `AsyncActorSystem.sessions` gives it. See `SessionManager`."""
 
     start_session = _awaited(Operations.start_session)
@@ -242,6 +157,8 @@ class AsyncSessionManager(_Shared):
     complete_session = _awaited(Operations.complete_session)
     fail_session = _awaited(Operations.fail_session)
     cancel_session = _awaited(Operations.cancel_session)
+    delete_session = _awaited(Operations.delete_session)
+    fork_session = _awaited(Operations.fork_session)
     get_session = _awaited(Operations.get_session)
     list_sessions = _awaited(Operations.list_sessions)
     start_run = _awaited(Operations.start_run)
@@ -249,7 +166,14 @@ class AsyncSessionManager(_Shared):
     get_run = _awaited(Operations.get_run)
     get_session_runs = _awaited(Operations.get_session_runs)
     cancel_run = _awaited(Operations.cancel_run)
+    grant_approval = _awaited(Operations.grant_approval)
+    deny_approval = _awaited(Operations.deny_approval)
     get_session_events = _awaited(Operations.get_session_events)
+    subscriptions = _awaited(Operations.subscriptions)
+    unsubscribe = _awaited(Operations.unsubscribe)
+    transcript = _awaited(Operations.transcript)
+    session_at = _awaited(Operations.session_at)
+    run_at = _awaited(Operations.run_at)
     status = _awaited(Operations.status)
     drain = _awaited(Operations.drain)
 
@@ -287,63 +211,3 @@ class AsyncSessionManager(_Shared):
         result, run = self._operations.once(input, **options)
         scope = scope_of_run(run.session_id, run.id, may_come=True)
         return await follow_async(AsyncSubscription(self._services, scope, 0), run.id, result, event_callback)
-
-    def subscribe(
-        self,
-        session_id: str | None = None,
-        *,
-        run_id: str | None = None,
-        type: Any = None,  # noqa: A002 - the event's name
-        since: datetime | None = None,
-        after: int | None = None,
-        timeout: float | None = None,
-    ) -> AsyncSubscription:
-        """As `SessionManager.subscribe`; iterate it with `async for`.
-
-        It does not wait for the store: that a session is not there is raised by the first pull.
-        """
-        scope = self._scope(session_id, run_id, type, since)
-        return AsyncSubscription(self._services, scope, _cursor(after), timeout)
-
-    async def stream_session_events(
-        self,
-        session_id: str,
-        *,
-        after: int = 0,
-        run_id: str | None = None,
-        type: Any = None,  # noqa: A002 - the event's name
-        since: datetime | None = None,
-        before: int | None = None,
-        limit: int | None = None,
-        wait_timeout_ms: int | None = None,
-    ) -> AsyncIterator[Event]:
-        """As `SessionManager.stream_session_events`; iterate it with `async for`."""
-        scope = self._scope(check_id(session_id, "session_id"), run_id, type, since, before)
-        left = _limit(limit)
-        subscription = AsyncSubscription(self._services, scope, _cursor(after), _seconds(wait_timeout_ms))
-        async with subscription:
-            if left == 0:
-                return
-            async for event in subscription:
-                yield event
-                if left is not None:
-                    left -= 1
-                    if not left:
-                        return
-
-
-def _bounded(subscription: Subscription, limit: int | None) -> Iterator[Event]:
-    with subscription:
-        yield from islice(subscription, limit)
-
-
-def _limit(limit: int | None) -> int | None:
-    return None if limit is None else check_integer(limit, "limit", least=0)
-
-
-def _seconds(milliseconds: int | None) -> float | None:
-    if milliseconds is None:
-        return None
-    if isinstance(milliseconds, bool) or not isinstance(milliseconds, int | float) or milliseconds < 0:
-        raise invalid("wait_timeout_ms", "must be milliseconds of at least 0, or None", milliseconds)
-    return milliseconds / 1000.0

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from asm_actors.runs.messages import CancelRun
+from asm_actors.journal.append import EMPTY
+from asm_actors.runs.messages import CancelRun, DenyApproval, GrantApproval
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from asm_actors.capabilities.resolver import CapabilityResolver
     from asm_actors.errors import AsmError
+    from asm_actors.runs.resumption import Progress
     from asm_actors.runs.run import Run
     from asm_actors.sessions.session import Session
 
@@ -24,12 +28,19 @@ __all__ = [
     "CompleteSession",
     "CreateRun",
     "CreateSession",
+    "DeleteSession",
+    "DenyApproval",
     "ExecuteRun",
     "FailSession",
+    "ForkSession",
     "GetSession",
     "GetStatus",
+    "GrantApproval",
     "PauseSession",
+    "ProgressLoaded",
+    "QueueRun",
     "Recover",
+    "RecoverRun",
     "ResumeSession",
     "RunLoaded",
     "RunOnce",
@@ -91,6 +102,37 @@ class CancelSession(NamedTuple):
     """Why, for the journal."""
 
 
+class DeleteSession(NamedTuple):
+    """Hide the session, which must not have open runs; it starts no new ones. Answer: the `Session`."""
+
+    reason: str | None = None
+    """Why, for the journal."""
+
+
+class ForkSession(NamedTuple):
+    """Make a session that begins with this one's history; see `SessionManager.fork_session`. Answer: the new `Session`.
+
+    For handles: a session is never asked itself, since it may be over and another one is made.
+    """
+
+    at: int | None = None
+    """Sequence number of the last event that is shared; None: of this session's last one."""
+    id: str | None = None
+    """The new session's id, if the caller chooses it."""
+    agent_id: str | None = None
+    """Another agent; None here, and below: as this session has it."""
+    provider: str | None = None
+    """Another provider."""
+    context: Mapping[str, Any] | None = None
+    """Another context."""
+    metadata: Mapping[str, Any] | None = None
+    """Other facts."""
+    tags: Iterable[str] | None = None
+    """Other labels."""
+    idempotency_key: str | None = None
+    """A repeated fork with the same key gives the same session."""
+
+
 class CreateRun(NamedTuple):
     """Make a run durable without executing it. Answer: the `Run`."""
 
@@ -120,6 +162,15 @@ class SubmitRun(NamedTuple):
     """Seconds it may take in all, from now."""
     wanted: CapabilityResolver | None = None
     """As for `CreateRun`."""
+
+
+class QueueRun(NamedTuple):
+    """Put a run that was created in the queue. Answer: the `Run`, as soon as that is durable."""
+
+    run_id: str
+    """Which run."""
+    deadline_s: float | None = None
+    """Seconds it may take in all, from now."""
 
 
 class AwaitRun(NamedTuple):
@@ -179,6 +230,26 @@ class RunLoaded(NamedTuple):
     """The token of its asker."""
 
 
+class RecoverRun(NamedTuple):
+    """Of the core to itself, with `LoadRun`: read how far a run had come whose actor crashed."""
+
+    run_id: str
+    """Which run."""
+    cause: AsmError
+    """How it crashed."""
+
+
+class ProgressLoaded(NamedTuple):
+    """From the actor's own read: how far a run had come whose actor crashed."""
+
+    run_id: str
+    """Which run."""
+    progress: Progress | None
+    """How far; None if it could not be read."""
+    cause: AsmError
+    """How its actor crashed, or why it could not be read."""
+
+
 class SessionLoaded(NamedTuple):
     """From the actor's own read at its start: what the journal holds of this session."""
 
@@ -188,3 +259,5 @@ class SessionLoaded(NamedTuple):
     """Its runs that are not over, oldest first."""
     cause: AsmError | None = None
     """What ended the session's last life, if it was in this process."""
+    progress: Mapping[str, Progress] = EMPTY
+    """By id of a run: how far it had come, as far as its record does not tell that itself."""

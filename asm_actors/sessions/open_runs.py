@@ -11,6 +11,7 @@ from asm_actors.errors import AsmError
 from asm_actors.events import EventType
 from asm_actors.journal.append import EMPTY, Draft
 from asm_actors.runs.request import correlation_of
+from asm_actors.runs.resumption import Progress
 from asm_actors.runs.run import Run
 from asm_actors.sessions.session import Session, SessionStatus
 
@@ -18,11 +19,18 @@ __all__ = ["Closing", "DurableFor", "Ended", "Phase", "RunCrashed", "RunEntry", 
 
 
 class Phase(Enum):
-    """Where an open run stands in its session."""
+    """Where an open run stands in its session.
+
+    Created: nobody has asked for its execution. Queued: it waits for its turn. Started: it has an actor. Recovering:
+    its actor crashed, and how far it had come is being read; it still counts as started. Held: it waits for a decision
+    of somebody outside, without an actor; the journal has all of it.
+    """
 
     CREATED = "created"
     QUEUED = "queued"
     STARTED = "started"
+    RECOVERING = "recovering"
+    HELD = "held"
 
 
 @define
@@ -38,6 +46,12 @@ class RunEntry:
     has_deadline: bool = False
     is_recorded: bool = True
     """Whether `run` is in the journal as it is here."""
+    is_stopping: bool = False
+    """Whether its actor was told to end it."""
+    progress: Progress | None = None
+    """How far it had come, until it has an actor again."""
+    decided: dict[str, str] | None = None
+    """By id of a call that somebody was asked about: ``requested``, ``granted`` or ``denied``."""
 
     def wait(self, reply: Any) -> None:
         """Have the result told to one more asker."""

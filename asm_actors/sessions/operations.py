@@ -12,7 +12,10 @@ from typing import Any
 
 from asm_actors.serialization import invalid
 from asm_actors.sessions import messages as m
+from asm_actors.sessions.control_operations import ControlOperations
 from asm_actors.sessions.delivery import Delivery, ask_sessions, deliver_to_run, not_running, tell, tell_run
+from asm_actors.sessions.event_operations import EventOperations
+from asm_actors.sessions.history_operations import HistoryOperations
 from asm_actors.sessions.requests import Drain, DrainReport
 from asm_actors.sessions.run_operations import RunOperations
 from asm_actors.sessions.session_operations import SessionOperations
@@ -22,7 +25,7 @@ from supervisors import DispatcherStopped, Future
 __all__ = ["Operations"]
 
 
-class Operations(SessionOperations, RunOperations):
+class Operations(SessionOperations, RunOperations, ControlOperations, EventOperations, HistoryOperations):
     """The operations; see the module. Ids in, values out; what is refused raises an `AsmError`."""
 
     def status(self, session_id: str | None = None) -> Future[dict[str, Any]]:
@@ -32,7 +35,10 @@ class Operations(SessionOperations, RunOperations):
             For a session: ``session_id status in_flight_runs in_flight_count queued_runs queued_count created_runs
             max_concurrent_runs max_queued_runs last_sequence``. For the system: ``active_sessions active_runs
             waiting_runs open_runs max_parallel_sessions max_parallel_runs available_session_slots
-            available_run_slots providers lost_providers events sessions_live is_draining`` (None: no limit).
+            available_run_slots providers lost_providers events subscriptions sessions is_draining`` (None: no
+            limit); ``sessions`` has ``live`` (those in memory), ``passivated`` and ``revived`` (how often one left
+            memory and came back); ``subscriptions`` has ``open`` (how many read now) and ``lags``, of each named one
+            the events behind (None where it follows one session: see `subscriptions`) once the first was asked for.
 
         Raises:
             ResourceError: ``session_not_found``.

@@ -1,28 +1,38 @@
-"""What a session's core does with what the journal holds of it, after a restart of the process or of its actor. Pure.
+"""What a session's core does with what the journal holds of it, and with runs whose actors crash. Pure.
+
+What becomes of a run that was under way is decided in `sessions.verdicts`; here it is done, after a restart of the
+process, of the session's actor or of the run's:
 
 1. A run that was created waits to be executed; one that was submitted is in line again, in order, with what is left
-   of its time.
-2. One that was under way is ended as failed: with `interrupted`, which says that it may be tried again, or with what
-   brought its session down.
-3. A session that was about to end has told nobody yet: it goes on, without the runs that were to end first.
+   of its time; one that waited for a decision waits on.
+2. One that was under way is taken up again, or ended. That it is taken up stands in the journal, with its record,
+   before anything is done (`runs.state`); it comes before those that had not started.
+3. A run whose actor crashes is rebuilt from the journal like one whose process ended. It keeps its place, and those
+   who wait for its result go on waiting. One that was told to end ends.
+4. A session that was about to end has told nobody yet: it goes on, and so do its runs.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from asm_actors.effects import AcquireSlot, Effect
+from asm_actors.effects import AcquireSlot, Effect, LoadRun, StartRun, Write
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import EventType
+from asm_actors.journal.append import Draft
+from asm_actors.runs.resumption import Progress, must_be_read
 from asm_actors.runs.run import Run, RunStatus
-from asm_actors.sessions.admission import requeue
-from asm_actors.sessions.messages import SessionLoaded
-from asm_actors.sessions.open_runs import Phase, RunEntry, run_draft
+from asm_actors.sessions.admission import enqueue_again, keep_deadline
+from asm_actors.sessions.messages import ProgressLoaded, RecoverRun, SessionLoaded
+from asm_actors.sessions.open_runs import Phase, RunCrashed, RunEntry, run_draft
 from asm_actors.sessions.run_ends import end_run
 from asm_actors.sessions.session import SessionStatus
 from asm_actors.sessions.state import SESSIONS_POOL, Handler, SessionState
+from asm_actors.sessions.verdicts import INTERRUPTED_BY, Verdict, verdict_on
 
-__all__ = ["HANDLERS"]
+__all__ = ["HANDLERS", "interruptions"]
+
+_ASKED = "outcome_unknown"
 
 
 def _restore(state: SessionState, loaded: SessionLoaded, now: int, reply: Any) -> list[Effect]:
@@ -30,38 +40,159 @@ def _restore(state: SessionState, loaded: SessionLoaded, now: int, reply: Any) -
     state.head = loaded.session.last_sequence
     session = state.session = loaded.session
     effects: list[Effect] = []
-    if session.status is SessionStatus.ACTIVE:
+    if session.status is SessionStatus.ACTIVE and session.deleted_us is None:
         # It waits for its slot if the system has fewer now; its runs wait with it.
         effects.append(AcquireSlot(SESSIONS_POOL, wait=True))
-    interrupted: list[Run] = []
+    ended: list[tuple[Run, AsmError]] = []
+    waiting: list[RunEntry] = []
     for run in loaded.runs:
         if run.options.get("once") and not session.is_terminal:
             state.completes_after = run.id
-        if run.status is not RunStatus.PENDING or session.is_terminal:
-            state.open[run.id] = RunEntry(run, Phase.CREATED)
-            interrupted.append(run)
-        elif run.options.get("submitted"):
-            effects += requeue(state, run, now)
+        entry = state.open[run.id] = RunEntry(run, Phase.CREATED)
+        if session.is_terminal:
+            ended.append((run, loaded.cause or _left_open(run)))
+        elif run.status is RunStatus.PENDING:
+            if run.options.get("submitted"):
+                waiting.append(entry)
         else:
-            state.open[run.id] = RunEntry(run, Phase.CREATED)
+            progress = loaded.progress.get(run.id)
+            if run.status is not RunStatus.RUNNING and _holds(entry, progress):
+                effects += keep_deadline(entry, now)
+                continue
+            verdict = verdict_on(state, run, progress, loaded.cause)
+            if verdict.error is None:
+                effects += _goes_on(state, entry, verdict, now)
+                if entry.phase is Phase.CREATED:
+                    effects += enqueue_again(state, entry, now)
+            else:
+                ended.append((run, verdict.error))
+    for entry in waiting:
+        effects += enqueue_again(state, entry, now)
     # A session that was made for one run ends with it, and takes the others along: that one comes last.
-    for run in sorted(interrupted, key=lambda run: run.id == state.completes_after):
-        effects += _interrupt(state, run, now, loaded.cause)
+    for run, error in sorted(ended, key=lambda one: one[0].id == state.completes_after):
+        effects += _fail(state, state.open[run.id], error, now)
     return effects
 
 
-def _interrupt(state: SessionState, run: Run, now: int, cause: AsmError | None) -> list[Effect]:
-    error = cause
-    if error is None:
-        error = AsmError(
-            ErrorCode.INTERRUPTED,
-            f"run {run.id} was {run.status.value} when its process ended",
-            context={"session_id": run.session_id, "run_id": run.id},
-        )
-    ended = run.with_error(error, now)
+def _holds(entry: RunEntry, progress: Progress | None) -> bool:
+    """Keep a run waiting that waited for a decision; return whether there is one to wait for."""
+    entry.progress = progress
+    entry.decided = dict(progress.decided) if progress is not None else None
+    if entry.run.status is RunStatus.PAUSED or (progress is not None and progress.undecided):
+        entry.phase = Phase.HELD
+        return True
+    return False
+
+
+def _left_open(run: Run) -> AsmError:
+    return AsmError(
+        ErrorCode.INTERRUPTED,
+        f"run {run.id} was {run.status.value} when its session ended",
+        context={"session_id": run.session_id, "run_id": run.id},
+    )
+
+
+def _fail(state: SessionState, entry: RunEntry, error: AsmError, now: int) -> list[Effect]:
+    ended = entry.run.with_error(error, now)
     draft = run_draft(state.session, ended, EventType.RUN_FAILED, now, error.to_payload())
-    return end_run(state, state.open[run.id], ended, (draft,), error, now)
+    return end_run(state, entry, ended, (draft,), error, now)
 
 
-HANDLERS: dict[type, Handler] = {SessionLoaded: _restore}
+def _goes_on(state: SessionState, entry: RunEntry, verdict: Verdict, now: int) -> list[Effect]:
+    """Put on record that a run is taken up again; leave it held if somebody has to be asked first."""
+    run, progress = verdict.run, verdict.progress
+    drafts: list[Draft] = [run_draft(state.session, run, EventType.RUN_RECOVERED, now, verdict.data)]
+    effects: list[Effect] = []
+    entry.progress = progress
+    entry.decided = dict(progress.decided) if progress is not None else None
+    if verdict.must_ask:
+        assert progress is not None
+        for call in progress.undecided:
+            progress = progress.with_decision(call.id, "requested")
+            data = {
+                "tool_call_id": call.id,
+                "tool_name": call.name,
+                "tool_input": call.input,
+                "policy_name": _ASKED,
+                "reason": "the system stopped after the call had begun and before its end was recorded",
+            }
+            drafts.append(run_draft(state.session, run, EventType.TOOL_APPROVAL_REQUESTED, now, data))
+        run = run.with_status(RunStatus.AWAITING_APPROVAL, now)
+        entry.progress, entry.decided, entry.phase = progress, dict(progress.decided), Phase.HELD
+        if not entry.has_deadline:
+            effects = keep_deadline(entry, now)
+    elif run.status is not RunStatus.PENDING:
+        run = run.with_status(RunStatus.RUNNING, now)
+    entry.run, entry.is_recorded = run, True
+    return [Write(drafts, None, (run,)), *effects]
+
+
+# --- In a living process ---------------------------------------------------------------------------------------
+
+
+def _run_crashed(state: SessionState, message: RunCrashed, now: int, reply: Any) -> list[Effect]:
+    """A run whose actor died without a word is taken up again, or fails here: none is left open by a crash."""
+    entry = state.open.get(message.run_id)
+    if entry is None:
+        return []
+    if entry.is_stopping or state.closing is not None:
+        return _fail(state, entry, message.error, now)
+    entry.phase = Phase.RECOVERING
+    if must_be_read(entry.run) and verdict_on(state, entry.run, None, message.error).error is None:
+        return [LoadRun(message.run_id, RecoverRun(message.run_id, message.error), None)]
+    return _take_up(state, entry, None, message.error, now)
+
+
+def _progress_loaded(state: SessionState, message: ProgressLoaded, now: int, reply: Any) -> list[Effect]:
+    entry = state.open.get(message.run_id)
+    if entry is None or entry.phase is not Phase.RECOVERING:
+        return []
+    if message.progress is None:
+        return _fail(state, entry, message.cause, now)
+    return _take_up(state, entry, message.progress, message.cause, now)
+
+
+def _take_up(
+    state: SessionState, entry: RunEntry, progress: Progress | None, cause: AsmError, now: int
+) -> list[Effect]:
+    verdict = verdict_on(state, entry.run, progress, cause)
+    if verdict.error is not None:
+        return _fail(state, entry, verdict.error, now)
+    effects = _goes_on(state, entry, verdict, now)
+    if entry.phase is Phase.HELD:
+        state.n_started -= 1
+        return effects + state.start_next()
+    entry.phase = Phase.STARTED
+    kept, entry.progress = entry.progress, None
+    return [*effects, StartRun(entry.run, kept)]
+
+
+def interruptions(state: SessionState, now: int) -> list[Effect]:
+    """Put on record which runs are under way when the system is stopped in order.
+
+    For the shell, to be performed when its actor ends because the system stops, after its runs' actors have ended, and
+    before the journal does. The runs stay open. The next start takes them up by their policies and does not count this
+    as a crash. Nothing is returned if nothing is under way.
+
+    Args:
+        state: The session's; its entries are changed.
+        now: Microseconds since the epoch.
+    """
+    drafts: list[Draft] = []
+    runs: list[Run] = []
+    for entry in state.open.values():
+        if entry.run.status is not RunStatus.RUNNING:
+            continue
+        entry.run = entry.run.replace(options={**entry.run.options, INTERRUPTED_BY: "stop"})
+        runs.append(entry.run)
+        data = {"reason": "stop"}
+        drafts.append(run_draft(state.session, entry.run, EventType.RUN_INTERRUPTED, now, data))
+    return [Write(drafts, None, runs)] if runs else []
+
+
+HANDLERS: dict[type, Handler] = {
+    SessionLoaded: _restore,
+    RunCrashed: _run_crashed,
+    ProgressLoaded: _progress_loaded,
+}
 """Message type -> its handler."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from asm_actors.journal.store import Store
 
-__all__ = ["Claim", "Deliver", "DeliverToRun", "Drain", "DrainReport"]
+__all__ = ["Claim", "Deliver", "DeliverToRun", "Drain", "DrainReport", "Reserve", "Reserved"]
 
 
 class Deliver(NamedTuple):
@@ -20,6 +20,8 @@ class Deliver(NamedTuple):
     """The message."""
     is_new: bool = False
     """Whether the session is made by this message."""
+    is_counted: bool = False
+    """Whether it is counted as on the way, so that what its sender sends later does not overtake it."""
 
 
 class DeliverToRun(NamedTuple):
@@ -37,9 +39,28 @@ class Claim(NamedTuple):
     keys: tuple[Hashable, ...]
     """What is claimed meanwhile."""
     find: Callable[[Store], Any]
-    """Returns what is there already, or None; raises an `AsmError` if it cannot be made. Runs in the blocking pool."""
-    deliver: Deliver
-    """Makes it."""
+    """Returns what is there already, or None, or what makes it if that hangs on what is stored; raises an `AsmError`
+    if it cannot be made. Runs in the blocking pool."""
+    deliver: Deliver | None = None
+    """Makes it, if `find` does not say how."""
+
+
+class Reserve(NamedTuple):
+    """Ask: have work done on sessions that do not live; none of them begins to live meanwhile. Answer: `Reserved`."""
+
+    session_ids: tuple[str, ...]
+    """Which ones."""
+    work: Callable[[tuple[str, ...]], Any]
+    """Gets those that do not live now. Blocks; runs on the journal's committing thread."""
+
+
+class Reserved(NamedTuple):
+    """What became of a `Reserve`."""
+
+    result: Any
+    """What the work returned."""
+    live: tuple[str, ...]
+    """The sessions that live, and were left alone. Those of them that have nothing to do leave now."""
 
 
 class Drain(NamedTuple):

@@ -13,10 +13,18 @@ from asm_actors.effects import CancelTimer, Effect, LoadRun, Note, Refuse, Reply
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import EventType
 from asm_actors.journal.append import EMPTY, Draft
-from asm_actors.runs.messages import CancelRun, DeadlineReached, Durable, RunAppends, RunEnded, RunWaits
+from asm_actors.runs.messages import (
+    CancelRun,
+    DeadlineReached,
+    Durable,
+    RunAppends,
+    RunBarrier,
+    RunEnded,
+    RunWaits,
+)
 from asm_actors.runs.result import RunResult, error_of_run
 from asm_actors.runs.run import Run, RunStatus
-from asm_actors.sessions.open_runs import Closing, DurableFor, Ended, Phase, RunCrashed, RunEntry, run_draft
+from asm_actors.sessions.open_runs import Closing, DurableFor, Ended, Phase, RunEntry, run_draft
 from asm_actors.sessions.session import Session, SessionStatus
 from asm_actors.sessions.session_drafts import reason_data, session_draft
 from asm_actors.sessions.state import Handler, SessionState
@@ -44,6 +52,10 @@ def _durable_for(state: SessionState, message: DurableFor, now: int, reply: Any)
     return [ToRun(message.run_id, Durable(message.count))] if message.run_id in state.open else []
 
 
+def _barrier(state: SessionState, message: RunBarrier, now: int, reply: Any) -> list[Effect]:
+    return [Write((), then=(Note(DurableFor(message.run_id, 0)),))] if message.run_id in state.open else []
+
+
 def _run_waits(state: SessionState, message: RunWaits, now: int, reply: Any) -> list[Effect]:
     """Most runs start at once, and their start is their record; one that waits must not be forgotten in a crash."""
     entry = state.open.get(message.run_id)
@@ -59,16 +71,6 @@ def _run_ended(state: SessionState, message: RunEnded, now: int, reply: Any) -> 
         return []
     session = _remember_provider(state, message)
     return end_run(state, entry, message.run, message.drafts, message.error, now, session)
-
-
-def _run_crashed(state: SessionState, message: RunCrashed, now: int, reply: Any) -> list[Effect]:
-    """A run whose actor died without a word fails here: no run is left open by a crash."""
-    entry = state.open.get(message.run_id)
-    if entry is None:
-        return []
-    run = entry.run.with_error(message.error, now)
-    draft = run_draft(state.session, run, EventType.RUN_FAILED, now, message.error.to_payload())
-    return end_run(state, entry, run, (draft,), message.error, now)
 
 
 # --- Cancelled, out of time --------------------------------------------------------------------------------------
@@ -90,6 +92,7 @@ def cancel_entry(
 ) -> list[Effect]:
     """Cancel an open run: at once if it waits in its session, else by its own actor."""
     if entry.phase is Phase.STARTED:
+        entry.is_stopping = True
         return [ToRun(run_id, CancelRun(reason, run_id))]
     return _end_waiting(state, entry, RunStatus.CANCELLED, EventType.RUN_CANCELLED, reason_data(reason), now)
 
@@ -99,8 +102,10 @@ def _deadline(state: SessionState, message: DeadlineReached, now: int, reply: An
     if entry is None:
         return []
     if entry.phase is Phase.STARTED:
+        entry.is_stopping = True
         return [ToRun(message.run_id, message)]
-    return _end_waiting(state, entry, RunStatus.TIMEOUT, EventType.RUN_TIMEOUT, {"phase": "queued"}, now)
+    data = {"phase": "queued" if entry.phase is Phase.QUEUED else entry.phase.value}
+    return _end_waiting(state, entry, RunStatus.TIMEOUT, EventType.RUN_TIMEOUT, data, now)
 
 
 def _end_waiting(
@@ -108,7 +113,8 @@ def _end_waiting(
 ) -> list[Effect]:
     code = ErrorCode.CANCELLED if status is RunStatus.CANCELLED else ErrorCode.TIMEOUT
     what = "was cancelled" if status is RunStatus.CANCELLED else "reached its deadline"
-    error = AsmError(code, f"run {entry.run.id} {what} before it started", details=data)
+    when = "before it started" if entry.run.status is RunStatus.PENDING else "while it waited to go on"
+    error = AsmError(code, f"run {entry.run.id} {what} {when}", details=data)
     run = entry.run.with_error(error, now, status)
     draft = run_draft(state.session, run, kind, now, {**data, **error.to_payload()})
     return end_run(state, entry, run, (draft,), error, now)
@@ -139,7 +145,7 @@ def end_run(
     """
     del state.open[run.id]
     effects: list[Effect] = []
-    if entry.phase is Phase.STARTED:
+    if entry.phase is Phase.STARTED or entry.phase is Phase.RECOVERING:
         state.n_started -= 1
     elif entry.phase is Phase.QUEUED:
         state.queue.remove(run.id)
@@ -202,9 +208,9 @@ HANDLERS: dict[type, Handler] = {
     CancelRun: cancel_run,
     DeadlineReached: _deadline,
     RunAppends: _run_appends,
+    RunBarrier: _barrier,
     RunWaits: _run_waits,
     RunEnded: _run_ended,
-    RunCrashed: _run_crashed,
     DurableFor: _durable_for,
 }
 """Message type -> its handler."""

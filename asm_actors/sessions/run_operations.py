@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
-from typing import Any
+from typing import Any, Unpack
 
 from asm_actors.capabilities.resolver import CapabilityResolver
 from asm_actors.errors import AsmError, ErrorCode
-from asm_actors.events import Event
-from asm_actors.journal.query import EventFilter
 from asm_actors.journal.store import Store
 from asm_actors.providers.base import messages_from_input
-from asm_actors.runs.messages import CancelRun
+from asm_actors.runs.options import RunOptions, run_options
 from asm_actors.runs.result import RunResult
-from asm_actors.runs.run import Run
+from asm_actors.runs.run import Run, RunStatus
 from asm_actors.serialization import check_id
 from asm_actors.sessions import messages as m
 from asm_actors.sessions.admission import check_deadline
 from asm_actors.sessions.carrying import Carrying, chosen
 from asm_actors.sessions.delivery import Delivery, ResultDelivery, ask_sessions, deliver, deliver_to_run
-from asm_actors.sessions.door import check_provider, known_provider, negotiated
+from asm_actors.sessions.door import check_names, check_provider, known_provider, negotiated
 from asm_actors.sessions.requests import Claim, Deliver
 from asm_actors.sessions.session import Session
 from supervisors import Future
@@ -43,6 +40,10 @@ class RunOperations(Carrying):
         required_capabilities: Iterable[str] = (),
         optional_capabilities: Iterable[str] = (),
         idempotency_key: str | None = None,
+        tools: Iterable[str] | None = None,
+        max_turns: int | None = None,
+        on_restart: str | None = None,
+        on_unknown_outcome: str | None = None,
     ) -> Future[Run]:
         """Create a run without executing it; see `execute_run`.
 
@@ -57,6 +58,13 @@ class RunOperations(Carrying):
             required_capabilities: Capability types which the provider must have.
             optional_capabilities: Types whose absence is only noted, in the run's ``options``.
             idempotency_key: A repeated call with the same key returns the same run.
+            tools: Names of the host's tools which it may use; by default all that its session allows.
+            max_turns: Turns that it may take; by default 50.
+            on_restart: What becomes of it if its process ends while it is under way: ``resume`` after its last
+                completed step, ``retry`` from its input, or ``fail``; by default as the system was started.
+            on_unknown_outcome: What becomes then of a call of a tool which had begun, whose end is not recorded, and
+                which is not safe to repeat: ``fail`` the run (default), ``ask`` for an approval to repeat it (see
+                `grant_approval`), or ``report`` to the model that its outcome is unknown.
 
         Returns:
             The run, once it is durable.
@@ -78,6 +86,10 @@ class RunOperations(Carrying):
             required_capabilities=required_capabilities,
             optional_capabilities=optional_capabilities,
             idempotency_key=idempotency_key,
+            tools=tools,
+            max_turns=max_turns,
+            on_restart=on_restart,
+            on_unknown_outcome=on_unknown_outcome,
         )
         return self._make_run(m.CreateRun(run, wanted), has_chosen_id=id is not None)
 
@@ -94,6 +106,10 @@ class RunOperations(Carrying):
         optional_capabilities: Iterable[str] = (),
         idempotency_key: str | None = None,
         deadline: float | None = None,
+        tools: Iterable[str] | None = None,
+        max_turns: int | None = None,
+        on_restart: str | None = None,
+        on_unknown_outcome: str | None = None,
     ) -> Future[Run]:
         """Create a run and have it executed in its turn; returns as soon as that is durable.
 
@@ -106,8 +122,13 @@ class RunOperations(Carrying):
             adapter_opts: Options for the provider.
             required_capabilities: What the provider must have.
             optional_capabilities: What it may lack.
-            idempotency_key: A repeated call with the same key returns the same run.
+            idempotency_key: A repeated call with the same key returns the same run; one that was only created is put
+                in line.
             deadline: Seconds the run may take from now, waiting included; then it ends as ``timeout``.
+            tools: Names of tools.
+            max_turns: A bound.
+            on_restart: After the end of its process.
+            on_unknown_outcome: After the end of its process.
 
         Raises:
             ConcurrencyError: ``max_runs_exceeded``: the session's queue is full; ``invalid_operation``: the session
@@ -125,6 +146,10 @@ class RunOperations(Carrying):
             optional_capabilities=optional_capabilities,
             idempotency_key=idempotency_key,
             marks={"submitted": True},
+            tools=tools,
+            max_turns=max_turns,
+            on_restart=on_restart,
+            on_unknown_outcome=on_unknown_outcome,
         )
         message = m.SubmitRun(run, check_deadline(deadline), wanted)
         return self._make_run(message, has_chosen_id=id is not None)
@@ -175,6 +200,10 @@ class RunOperations(Carrying):
         required_capabilities: Iterable[str] = (),
         optional_capabilities: Iterable[str] = (),
         deadline: float | None = None,
+        tools: Iterable[str] | None = None,
+        max_turns: int | None = None,
+        on_restart: str | None = None,
+        on_unknown_outcome: str | None = None,
     ) -> Future[RunResult]:
         """Make a session, execute one run in it, complete it, and return the result.
 
@@ -189,6 +218,10 @@ class RunOperations(Carrying):
             required_capabilities: See `start_run`.
             optional_capabilities: See `start_run`.
             deadline: Seconds it may take in all.
+            tools: See `start_run`.
+            max_turns: See `start_run`.
+            on_restart: See `start_run`.
+            on_unknown_outcome: See `start_run`.
 
         Raises:
             AsmError: How the run ended, if it did not complete; the session has failed (or was cancelled) with it.
@@ -204,6 +237,10 @@ class RunOperations(Carrying):
             required_capabilities=required_capabilities,
             optional_capabilities=optional_capabilities,
             deadline=deadline,
+            tools=tools,
+            max_turns=max_turns,
+            on_restart=on_restart,
+            on_unknown_outcome=on_unknown_outcome,
         )[0]
 
     def once(
@@ -230,6 +267,7 @@ class RunOperations(Carrying):
             tags=tags,
             provider=name,
         )
+        check_names(services, session, has_chosen_id=False)
         marks = {"submitted": True, "once": True}
         run, wanted = self._new_run(
             session.id, input, provider=name, metadata=metadata, marks=marks, **of_run
@@ -239,90 +277,6 @@ class RunOperations(Carrying):
         check_provider(services, name)
         making = Deliver(session.id, m.RunOnce(session, run, check_deadline(deadline)), is_new=True)
         return ask_sessions(services, making, ResultDelivery(services)), run
-
-    def place_before(self, run_id: str) -> Future[tuple[str, int]]:
-        """Return a run's session, and a sequence number after which all events of the run lie.
-
-        Raises:
-            ResourceError: ``run_not_found``.
-        """
-        check_id(run_id, "run_id")
-        store = self._services.store
-
-        def read() -> tuple[str, int]:
-            session_id = store.run(run_id).session_id
-            head = store.head(session_id)
-            # Read again, after the head: if it has not begun by now, all its events lie beyond that.
-            run = store.run(run_id)
-            return session_id, head if run.started_us is None and not run.is_terminal else 0
-
-        return self._read(read)
-
-    def get_run(self, run_id: str) -> Future[Run]:
-        """Return a run's record.
-
-        Raises:
-            ResourceError: ``run_not_found``.
-        """
-        check_id(run_id, "run_id")
-        return self._read(lambda: self._services.store.run(run_id))
-
-    def get_session_runs(
-        self, session_id: str, *, status: Any = None, limit: int | None = None
-    ) -> Future[list[Run]]:
-        """Return the runs of a session in the order of their creation.
-
-        Raises:
-            ResourceError: ``session_not_found``.
-            StateError: ``invalid_status``.
-        """
-        check_id(session_id, "session_id")
-        return self._read(lambda: self._services.store.runs(session_id, status=status, limit=limit))
-
-    def cancel_run(self, run_id: str, *, reason: str | None = None) -> Future[Run]:
-        """Withdraw a run.
-
-        When this returns, its stream is closed, what it had said is in the journal, its slot is free.
-
-        Cancelling a run that is over changes nothing.
-
-        Returns:
-            The run's final record.
-
-        Raises:
-            ResourceError: ``run_not_found``.
-        """
-        return deliver_to_run(self._services, run_id, CancelRun(reason, run_id))
-
-    def get_session_events(
-        self,
-        session_id: str,
-        *,
-        after: int | None = None,
-        before: int | None = None,
-        since: datetime | None = None,
-        run_id: str | None = None,
-        type: Any = None,  # noqa: A002 - the seed's and the event's name
-        limit: int | None = None,
-    ) -> Future[list[Event]]:
-        """Return events of a session, in order.
-
-        Args:
-            session_id: Which session.
-            after: Sequence number after which to begin (exclusive).
-            before: Sequence number before which to end (exclusive).
-            since: Earliest time (inclusive), aware.
-            run_id: Events of this run only.
-            type: One event type or several.
-            limit: At most so many, the first ones.
-
-        Raises:
-            ResourceError: ``session_not_found``.
-            AsmError: ``validation_error``, ``invalid_event_type``.
-        """
-        check_id(session_id, "session_id")
-        wanted = EventFilter(after=after, before=before, since=since, run_ids=run_id, types=type, limit=limit)
-        return self._read(lambda: self._services.store.read_session(session_id, wanted))
 
     # --- How they are carried out ------------------------------------------------------------------------------
 
@@ -339,6 +293,7 @@ class RunOperations(Carrying):
         optional_capabilities: Iterable[str] = (),
         idempotency_key: str | None = None,
         marks: Mapping[str, Any] | None = None,
+        **given: Unpack[RunOptions],
     ) -> tuple[Run, CapabilityResolver | None]:
         services = self._services
         check_id(session_id, "session_id")
@@ -347,7 +302,7 @@ class RunOperations(Carrying):
         if named is not None:
             check_provider(services, named)
         # The marks tell a later life of the session how the run came to be (see `sessions.recovery`).
-        options: dict[str, Any] = dict(marks or {})
+        options = run_options(given, services.tools) | dict(marks or {})
         if adapter_opts:
             options["adapter_opts"] = dict(adapter_opts)
         wanted = None
@@ -363,6 +318,7 @@ class RunOperations(Carrying):
             idempotency_key=idempotency_key,
             options=options or None,
         )
+        check_names(services, run, has_chosen_id=id is not None)
         return run, wanted
 
     def _make_run(self, message: m.CreateRun | m.SubmitRun, *, has_chosen_id: bool) -> Future[Run]:
@@ -385,4 +341,26 @@ class RunOperations(Carrying):
                 )
             return None
 
-        return ask_sessions(services, Claim(keys, find, Deliver(session_id, message)), Delivery(services))
+        claim = Claim(keys, find, Deliver(session_id, message))
+        made: Future[Run] = ask_sessions(services, claim, Delivery(services))
+        if key is None or not isinstance(message, m.SubmitRun):
+            return made
+        return self._queued(made, m.QueueRun(run.id, message.deadline_s))
+
+    def _queued(self, made: Future[Run], message: m.QueueRun) -> Future[Run]:
+        """See to it that a run with a key is in line, whoever made it, and whatever for."""
+        answer: Delivery[Run] = Delivery(self._services)
+
+        def go_on(made: Future[Run]) -> None:
+            try:
+                run = made.get()
+            except Exception:  # the asker's
+                answer.set_exception()
+                return
+            if run.status is not RunStatus.PENDING or run.options.get("submitted"):
+                answer.set(run)
+            else:
+                deliver(self._services, run.session_id, message._replace(run_id=run.id), answer)
+
+        made.add_done_callback(go_on)
+        return answer

@@ -19,12 +19,14 @@ def session_draft(session: Session, kind: EventType, now: int, data: dict[str, A
 
 
 def creation_data(session: Session) -> dict[str, Any]:
-    """Payload of `session_created`."""
+    """Payload of `session_created` and `session_forked`."""
     data: dict[str, Any] = {"agent_id": session.agent_id}
     if session.provider is not None:
         data["provider"] = session.provider
     if session.parent_session_id is not None:
         data["parent_session_id"] = session.parent_session_id
+    if session.forked_at is not None:
+        data["at"] = session.forked_at
     return data
 
 

@@ -11,6 +11,7 @@ from asm_actors.serialization import check_id
 from asm_actors.sessions import messages as m
 from asm_actors.sessions.carrying import Carrying, chosen
 from asm_actors.sessions.delivery import Delivery, ask_sessions
+from asm_actors.sessions.door import check_names
 from asm_actors.sessions.requests import Claim, Deliver
 from asm_actors.sessions.session import Session, SessionStatus
 from supervisors import Future
@@ -49,7 +50,7 @@ class SessionOperations(Carrying):
             The session, once it is durable.
 
         Raises:
-            ValidationError: A field is missing or malformed, or no provider has that name.
+            ValidationError: A field is missing or malformed, a name looks like a secret, or no provider has that name.
             ResourceError: ``already_exists``: the id is taken.
         """
         services = self._services
@@ -64,6 +65,7 @@ class SessionOperations(Carrying):
             provider=self._provider(provider),
             idempotency_key=idempotency_key,
         )
+        check_names(services, session, has_chosen_id=id is not None)
         making = Deliver(session.id, m.CreateSession(session), is_new=True)
         keys = chosen(("session", id), ("session key", idempotency_key))
         if not keys:
@@ -142,6 +144,24 @@ class SessionOperations(Carrying):
         """
         return self._deliver(session_id, m.CancelSession(reason))
 
+    def delete_session(self, session_id: str, *, reason: str | None = None) -> Future[Session]:
+        """Delete a session softly: it is hidden from lists and starts no runs, until maintenance deletes it for good.
+
+        One that was deleted already stays as it is.
+
+        Args:
+            session_id: Which session.
+            reason: Why, for the journal.
+
+        Returns:
+            The session; `deleted_at` tells when it was deleted.
+
+        Raises:
+            ConcurrencyError: ``invalid_operation``: runs are open, or it is about to end.
+            ResourceError: ``session_not_found``.
+        """
+        return self._deliver(session_id, m.DeleteSession(reason))
+
     def get_session(self, session_id: str) -> Future[Session]:
         """Return a session's record.
 
@@ -162,6 +182,7 @@ class SessionOperations(Carrying):
         limit: int | None = 50,
         after: str | None = None,
         newest_first: bool = True,
+        parent_session_id: str | None = None,
     ) -> Future[list[Session]]:
         """Return sessions in the order of their creation, newest first unless told otherwise.
 
@@ -174,6 +195,7 @@ class SessionOperations(Carrying):
             limit: At most so many; None for all.
             after: Id of a session: those that follow it.
             newest_first: The order.
+            parent_session_id: The session that they were forked from or belong to.
 
         Raises:
             StateError: ``invalid_status``, ``invalid_cursor``.
@@ -188,5 +210,6 @@ class SessionOperations(Carrying):
                 limit=limit,
                 after=after,
                 newest_first=newest_first,
+                parent_session_id=parent_session_id,
             )
         )

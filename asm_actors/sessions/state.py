@@ -16,19 +16,31 @@ The state is changed in place by its one owner, the session's actor.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol, TypeAlias
 
-from attrs import define, field
+from attrs import define, field, frozen
 
+from asm_actors.config import MAX_RECOVERIES
 from asm_actors.effects import Effect, ReleaseSlot, StartRun, Write
 from asm_actors.errors import AsmError, ErrorCode
-from asm_actors.runs.run import Run
+from asm_actors.journal.append import EMPTY
+from asm_actors.runs.run import Run, RunStatus
 from asm_actors.sessions.open_runs import Closing, Phase, RunEntry
 from asm_actors.sessions.queue import RunQueue
 from asm_actors.sessions.session import Session, SessionStatus
 
-__all__ = ["MAX_OPEN_RUNS", "SESSIONS_POOL", "Handler", "SessionState", "check_unborn", "refusal"]
+__all__ = [
+    "DEFAULT_RULES",
+    "MAX_OPEN_RUNS",
+    "SESSIONS_POOL",
+    "Handler",
+    "Rules",
+    "SessionState",
+    "check_not_deleted",
+    "check_unborn",
+    "refusal",
+]
 
 SESSIONS_POOL = "sessions"
 MAX_OPEN_RUNS = 10_000
@@ -37,6 +49,38 @@ MAX_OPEN_RUNS = 10_000
 
 Handler: TypeAlias = "Callable[[SessionState, Any, int, Any], list[Effect]]"
 """Handles one kind of message: `(state, message, now, reply) -> effects`."""
+
+
+class Rules(Protocol):
+    """What a system says about the recovery of runs; `Services` is one."""
+
+    @property
+    def on_restart(self) -> str:
+        """What becomes of a run that was under way, unless it says so itself."""
+
+    @property
+    def max_recoveries(self) -> int:
+        """How many crashes a run survives."""
+
+    @property
+    def default_provider(self) -> str | None:
+        """The provider of runs that name none."""
+
+    @property
+    def providers(self) -> Mapping[str, Any]:
+        """Providers by name; each says whether it is `resumable`."""
+
+
+@frozen
+class _Rules:
+    on_restart: str = "resume"
+    max_recoveries: int = MAX_RECOVERIES
+    default_provider: str | None = None
+    providers: Mapping[str, Any] = EMPTY
+
+
+DEFAULT_RULES: Final[Rules] = _Rules()
+"""The rules of a system that says nothing about them."""
 
 
 @define
@@ -61,6 +105,8 @@ class SessionState:
     """What is to be written with the next write."""
     head: int = 0
     """Sequence number of its last event; counted by the shell, which writes."""
+    rules: Rules = DEFAULT_RULES
+    """How runs are recovered."""
 
     @property
     def may_start(self) -> bool:
@@ -73,10 +119,13 @@ class SessionState:
         )
 
     def start(self, entry: RunEntry) -> Effect:
-        """Start a run."""
+        """Start a run, or go on with one that is taken up again."""
         entry.phase = Phase.STARTED
         self.n_started += 1
-        return StartRun(entry.run)
+        if entry.run.from_sequence is None and entry.run.status is RunStatus.PENDING:
+            entry.run = entry.run.replace(from_sequence=self.head)
+        progress, entry.progress = entry.progress, None
+        return StartRun(entry.run, progress)
 
     def start_next(self) -> list[Effect]:
         """Start as many of the waiting runs as may run, oldest first."""
@@ -110,6 +159,20 @@ def refusal(state: SessionState, what: str) -> AsmError:
         f"session {session.id} is {session.status.value}: cannot {what}",
         context={"session_id": session.id, "status": session.status.value},
     )
+
+
+def check_not_deleted(state: SessionState, what: str) -> None:
+    """Refuse to change a session that was deleted.
+
+    Raises:
+        ConcurrencyError: ``invalid_operation``.
+    """
+    if state.session.deleted_us is not None:
+        raise AsmError(
+            ErrorCode.INVALID_OPERATION,
+            f"session {state.session.id} was deleted: cannot {what}",
+            context={"session_id": state.session.id},
+        )
 
 
 def check_unborn(state: SessionState) -> None:

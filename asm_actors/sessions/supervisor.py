@@ -1,6 +1,6 @@
 """The supervisor of all sessions, and the door through which messages find a session that does not run now.
 
-1. A session has one life at a time. What comes while its last life is ending waits for the end.
+1. A session has one life at a time, and none while nobody needs it (`sessions.lives`).
 2. Whatever must be read before a message can be handed on is read by a task of this actor: neither its own thread nor
    a caller's waits for the store.
 3. Ids and keys that callers choose are claimed for as long as it takes to find out whether they are taken and to make
@@ -21,34 +21,31 @@ from asm_actors.runs.messages import CancelRun
 from asm_actors.runs.run import RunStatus
 from asm_actors.services import JOURNAL, Services, session_name
 from asm_actors.sessions import door
-from asm_actors.sessions.actor import SessionActor
 from asm_actors.sessions.birth import Birth
-from asm_actors.sessions.delivery import Delivery, check_room, not_running
+from asm_actors.sessions.delivery import Delivery, check_room, handed_on, not_running
+from asm_actors.sessions.lives import LivesSupervisor, Sweep, SweepMore
 from asm_actors.sessions.messages import Recover
 from asm_actors.sessions.open_runs import Phase
-from asm_actors.sessions.requests import Claim, Deliver, DeliverToRun, Drain, DrainReport
-from asm_actors.sessions.session import SessionStatus
-from supervisors import (
-    ActorDeadError,
-    ChildSpec,
-    Down,
-    DynamicSupervisor,
-    ExitReason,
-    Restart,
-    StartFailed,
-    SupervisorFlags,
+from asm_actors.sessions.requests import (
+    Claim,
+    Deliver,
+    DeliverToRun,
+    Drain,
+    DrainReport,
+    Reserve,
+    Reserved,
 )
+from asm_actors.sessions.reserving import carry_out
+from asm_actors.sessions.resting import Rest
+from asm_actors.sessions.session import SessionStatus
+from supervisors import ActorDeadError, Down, StartFailed
 from supervisors.control import ChildError
 from supervisors.future import Future
-from supervisors.instance import Instance
 
 __all__ = ["SessionsSupervisor"]
 
 logger = logging.getLogger("asm_actors.sessions")
 
-# A session crashes only by a defect or a journal that refuses: a hundred in ten seconds, over all sessions, is no
-# longer bad luck of single ones. Then the tree above decides, and everything starts again from the journal.
-FLAGS = SupervisorFlags(intensity=100, period=10.0)
 RECOVER_AT_ONCE = 200
 """Sessions that are revived before other actors have their turn."""
 RECOVER_PAUSE_S = 1.0
@@ -70,7 +67,7 @@ class _RecoverNow(NamedTuple):
     what: Recover
 
 
-class SessionsSupervisor(DynamicSupervisor):
+class SessionsSupervisor(LivesSupervisor):
     """Dynamic supervisor of transient session actors; see the module.
 
     Args:
@@ -78,20 +75,14 @@ class SessionsSupervisor(DynamicSupervisor):
     """
 
     def __init__(self, services: Services) -> None:
-        template = ChildSpec("session", SessionActor, (services,), restart=Restart.TRANSIENT, shutdown=5.0)
-        super().__init__(template, flags=FLAGS, name_of=lambda session_id, _birth: session_name(session_id))
-        self._services = services
-        # The children by session, from their start until this actor has heard of their end.
-        self._lives: dict[str, Any] = {}
-        # What waits for the end of a session's last life, by its ref.
-        self._held: dict[Any, list[tuple[Deliver | Recover, Any]]] = {}
+        super().__init__(services)
+        # What waits until it is known whose run it is for.
+        self._finding: dict[str, list[tuple[DeliverToRun, Any]]] = {}
         self._claims: dict[Hashable, list[tuple[Claim, Any]]] = {}
         self._drains: list[tuple[Any, float, float | None]] = []
         self._cancelled: set[str] | None = None
         self._to_recover: deque[tuple[str, AsmError | None]] = deque()
         self._is_reading_open_runs = True
-        # Refs of sessions that were revived and had not read their records when that was looked at last.
-        self._reviving: set[Any] = set()
         self._n_paused = 0
         self._handlers: dict[type, Callable[[Any], None]] = {
             Deliver: lambda message: self._deliver(message, self.reply_later()),
@@ -100,9 +91,12 @@ class SessionsSupervisor(DynamicSupervisor):
             Recover: self._recover_soon,
             _RecoverNow: self._recover_now,
             Down: self._life_is_over,
+            Reserve: self._reserve,
             Drain: self._begin_drain,
             _Look: self._look,
             _RecoverMore: self._recover_some,
+            Sweep: self._sweep,
+            SweepMore: self._sweep_some,
         }
 
     @property
@@ -113,6 +107,7 @@ class SessionsSupervisor(DynamicSupervisor):
     def on_start(self) -> None:
         super().on_start()
         self._services.directory.runs.clear()  # what the sessions of an earlier life left there
+        self._services.directory.on_the_way.clear()
         self.spawn(self._read_open_runs(), name="recover")
 
     def on_receive(self, message: Any) -> Any:
@@ -171,13 +166,19 @@ class SessionsSupervisor(DynamicSupervisor):
         if self._to_recover:
             self.actor_ref.post(message)
 
+    def _go_on(self, held: Deliver | Recover, reply: Any) -> None:
+        if isinstance(held, Recover):
+            self._recover(held)
+        else:
+            self._deliver(held, reply)
+
     # --- Deliveries --------------------------------------------------------------------------------------------
 
     def _deliver(self, message: Deliver, reply: Any) -> None:
         try:
             ref = self._find_or_start(message, reply)
             if ref is None:
-                return
+                return  # it comes here again
             check_room(ref)
         except AsmError as error:
             _refuse(reply, error, message)
@@ -189,6 +190,7 @@ class SessionsSupervisor(DynamicSupervisor):
                 ref.post(message.message)
             elif not reply.is_done:
                 ref.ask_into(message.message, reply)
+        handed_on(self._services, message)
 
     def _find_or_start(self, message: Deliver, reply: Any) -> Any:
         """Return the session's ref; None if the message is held until it can have one."""
@@ -206,53 +208,34 @@ class SessionsSupervisor(DynamicSupervisor):
             return None
         return self._start_on_request((session_id, Birth(is_first=is_new)), {})
 
-    def _hold(self, session_id: str, message: Deliver | Recover, reply: Any) -> bool:
-        """Keep a message until the session's last life is over, if it is just ending."""
-        # Not who has the name: a life that is over has none, and its crash, reported or not, brings about the next one.
-        ending = self._lives.get(session_id)
-        if ending is None:
-            return False
-        held = self._held.get(ending)
-        if held is None:
-            held = self._held[ending] = []
-            self.monitor(ending)
-        held.append((message, reply))
-        return True
-
-    def _life_is_over(self, message: Down) -> None:
-        # A life that crashed has its successor by now: its exit was reported to this actor first.
-        for held, reply in self._held.pop(message.ref, ()):
-            if isinstance(held, Recover):
-                self._recover(held)
-            else:
-                self._deliver(held, reply)
-
-    def _start(self, instance: Instance) -> Any:
-        ref = super()._start(instance)
-        self._lives[instance.args[0]] = ref
-        return ref
-
-    def _take_exit(self, ref: Any, reason: ExitReason) -> None:
-        instance = self._instances.get(ref)
-        if instance is not None and self._lives.get(instance.args[0]) is ref:
-            del self._lives[instance.args[0]]
-        super()._take_exit(ref, reason)
-
     def _deliver_to_run(self, message: DeliverToRun) -> None:
-        reply = self.reply_later()
-        session_id = self._services.directory.runs.get(message.run_id)
+        reply, run_id = self.reply_later(), message.run_id
+        finding = self._finding.get(run_id)
+        if finding is not None:
+            finding.append((message, reply))
+            return
+        session_id = self._services.directory.runs.get(run_id)
         if session_id is not None:
-            self._deliver(Deliver(session_id, message.message), reply)
+            self._deliver_found(message, reply, session_id)
         else:
-            self.spawn(self._find_session(message, reply), name=f"find-{message.run_id}")
+            self._finding[run_id] = [(message, reply)]
+            self.spawn(self._find_session(run_id), name=f"find-{run_id}")
 
-    async def _find_session(self, message: DeliverToRun, reply: Any) -> None:
+    async def _find_session(self, run_id: str) -> None:
+        """Look up whose run it is, and hand on what came for it meanwhile, in order."""
         try:
-            run = await self.blocking(self._services.store.run, message.run_id)
+            run = await self.blocking(self._services.store.run, run_id)
         except AsmError as error:
-            _refuse(reply, error, message)
+            for message, reply in self._finding.pop(run_id):
+                _refuse(reply, error, message)
+                handed_on(self._services, message)
         else:
-            self._deliver(Deliver(run.session_id, message.message), reply)
+            for message, reply in self._finding.pop(run_id):
+                self._deliver_found(message, reply, run.session_id)
+
+    def _deliver_found(self, message: DeliverToRun, reply: Any, session_id: str) -> None:
+        self._deliver(Deliver(session_id, message.message), reply)
+        handed_on(self._services, message)
 
     # --- Claims ------------------------------------------------------------------------------------------------
 
@@ -269,13 +252,14 @@ class SessionsSupervisor(DynamicSupervisor):
         try:
             known = await self._find(claim)
         except AsmError as error:
-            _refuse(reply, error, claim.deliver)
+            _refuse(reply, error, claim)
         else:
-            if known is None:
+            making = claim.deliver if known is None else known
+            if isinstance(making, Deliver):
                 if isinstance(reply, Delivery):
                     # Sent again, if it must be, within this claim: a second one would wait for this one for ever.
-                    reply.pending = claim.deliver
-                self._deliver(claim.deliver, reply)
+                    reply.pending = making
+                self._deliver(making, reply)
                 await _answered(reply)
             elif not reply.is_done:
                 reply.set(known)
@@ -293,6 +277,30 @@ class SessionsSupervisor(DynamicSupervisor):
         except ActorDeadError as error:
             raise not_running(self._services) from error
         return await self.blocking(claim.find, self._services.store)
+
+    # --- Reservations ------------------------------------------------------------------------------------------
+
+    def _reserve(self, message: Reserve) -> None:
+        idle, live = self._reserved.begin(message.session_ids, self._lives)
+        for session_id in live:
+            ref = self._lives.get(session_id)
+            if ref is not None and ref.life.actor is not None and ref.life.actor.may_rest:
+                ref.post(Rest(at_once=True))
+        self.spawn(self._work_on(message, idle, live, self.reply_later()), name="reserve")
+
+    async def _work_on(
+        self, message: Reserve, idle: tuple[str, ...], live: tuple[str, ...], reply: Any
+    ) -> None:
+        try:
+            result = await carry_out(self._services, message, idle)
+        except Exception as error:  # the asker's, whatever it is
+            if reply is not None and not reply.is_done:
+                reply.set_error(error)
+        else:
+            if reply is not None and not reply.is_done:
+                reply.set(Reserved(result, live))
+        for held, asker in self._reserved.end(idle):
+            self._go_on(held, asker)
 
     # --- Drain -------------------------------------------------------------------------------------------------
 
@@ -334,6 +342,8 @@ class SessionsSupervisor(DynamicSupervisor):
             if entry is not None and entry.phase is Phase.CREATED:
                 continue  # nobody has asked for its execution
             unfinished.append(run_id)
+            if entry is not None and entry.phase is Phase.HELD:
+                continue  # somebody outside has to decide first
             is_held = entry is not None and entry.phase is Phase.QUEUED
             if not is_held or state is None or state.session.status is not SessionStatus.PAUSED:
                 busy = True

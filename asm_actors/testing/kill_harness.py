@@ -2,12 +2,13 @@
 
 ::
 
-    harness = KillHarness(["storm.py"], tmp_path / "journal")
-    for seed in range(5):
-        harness.live(str(seed), delay=0.2)          # start, let work, kill
-        assert harness.faults() == []               # reopen, compare
-    recovery = harness.recover({"mock": provider})  # a real system takes up what was left
-    assert recovery.faults == []
+    with Nursery() as nursery:
+        harness = KillHarness(nursery, "storm.py", tmp_path / "journal")
+        for seed in range(5):
+            harness.live(str(seed), delay=0.2)          # start, let work, kill
+            assert harness.faults() == []               # reopen, compare
+        recovery = harness.recover({"mock": provider})  # a real system takes up what was left
+        assert recovery.faults == []
 
 The program gets the journal's directory as its first argument, works on it through the public surface, and tells
 through a `Reporter` on its standard output what its callers were told.
@@ -15,36 +16,35 @@ through a `Reporter` on its standard output what its callers were told.
 
 from __future__ import annotations
 
-import os
-import select
-import subprocess
-import sys
-import tempfile
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any
 
 from attrs import frozen
 
 from asm_actors.config import Limits
-from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.errors import AsmError
+from asm_actors.events import Event
 from asm_actors.journal.lmdb_store import LmdbStore
+from asm_actors.journal.query import EventFilter
 from asm_actors.journal.store import Store
 from asm_actors.messages import AwaitRun, ExecuteRun
 from asm_actors.providers.base import Provider
 from asm_actors.runs.run import Run, RunStatus
 from asm_actors.sessions.session import SessionStatus
 from asm_actors.system import ActorSystem
-from asm_actors.testing.claims import Claim, ClaimKind, Ledger
+from asm_actors.testing.claims import Claim, ClaimKind
+from asm_actors.testing.ledger import Ledger
+from asm_actors.testing.nursery import Nursery
 from asm_actors.testing.promises import journal_faults, live_faults
+from asm_actors.testing.recovery_rules import Outlook, RecoveryRules, outlook_of, recovery_faults
+from asm_actors.tools.tool import Tool
 from supervisors import Future
 from supervisors.testing import settle
 
 __all__ = ["KillHarness", "Recovery"]
-
-_SOURCES: Final = Path(__file__).resolve().parents[2]
-_READ_BYTES: Final = 1 << 16
 
 
 @frozen
@@ -53,11 +53,13 @@ class Recovery:
 
     Attributes:
         before: The runs that were open, as they were found.
+        outlooks: What was to be expected of each.
         after: The same runs, as they ended.
         faults: One sentence for each thing that is not as it must be.
     """
 
     before: list[Run]
+    outlooks: list[Outlook]
     after: list[Run]
     faults: list[str]
 
@@ -66,7 +68,8 @@ class KillHarness:
     """Lets a program live on one journal again and again, and kills it each time.
 
     Args:
-        program: The program and its first arguments, for the Python interpreter.
+        nursery: Starts the processes.
+        program: The Python program.
         journal: The journal's directory; it need not exist.
         patience: Seconds within which a life must report something, and within which a recovery must end all runs.
 
@@ -74,58 +77,51 @@ class KillHarness:
         ledger: The claims of all lives so far.
     """
 
-    def __init__(self, program: Sequence[str | Path], journal: Path, *, patience: float = 60.0) -> None:
+    def __init__(
+        self, nursery: Nursery, program: str | Path, journal: Path, *, patience: float = 60.0
+    ) -> None:
         self.ledger = Ledger()
-        self._command = [sys.executable, *map(str, program), str(journal)]
+        self._nursery = nursery
+        self._program = program
         self._journal = journal
         self._patience = patience
 
-    def live(self, *arguments: str, delay: float, from_opening: bool = False) -> Sequence[Claim]:
+    def live(
+        self,
+        *arguments: str,
+        delay: float,
+        from_opening: bool = False,
+        may_end: bool = False,
+        program: str | Path | None = None,
+    ) -> Sequence[Claim]:
         """Start the program, kill it after a while, and return what it claimed in this life.
 
         Args:
             arguments: More arguments of the program, after the journal.
             delay: Seconds from its first acknowledgement to the kill.
             from_opening: Count them from the moment it opens the journal instead, so that the kill may hit that.
+            may_end: Whether it may come to its end before, without an error.
+            program: Another program than the usual one.
 
         Raises:
             AssertionError: It ended by itself, or reported nothing in time; the text has its standard error.
         """
         begin = len(self.ledger.claims)
-        with (
-            tempfile.TemporaryFile() as errors,
-            subprocess.Popen(  # noqa: S603 - the words are the test's own
-                [*self._command, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env={**os.environ, "PYTHONPATH": str(_SOURCES)},
-                bufsize=0,
-            ) as child,
-        ):
-            assert child.stdout is not None
-            pipe = _Pipe(child.stdout)
-            try:
-                # The first line says that the journal is being opened; what follows is acknowledged.
-                has_begun = pipe.read_lines(1 if from_opening else 2, self._patience)
-                if has_begun:
-                    pipe.read_for(delay)
-                was_alive = has_begun and child.poll() is None
-            finally:
-                child.kill()
-            child.wait()
-            pipe.read_to_end()
-            if not was_alive:
-                errors.seek(0)
-                text = errors.read().decode(errors="replace")[-4000:]
-                raise AssertionError(
-                    f"the program was to work until it is killed ({child.returncode}): {text}"
-                )
-        self.ledger.read(pipe.lines)
+        life = self._nursery.begin(program or self._program, [str(self._journal), *arguments])
+        try:
+            # The first line says that the journal is being opened; what follows is acknowledged.
+            was_alive = life.read_lines(1 if from_opening else 2, self._patience) and life.read_for(delay)
+        finally:
+            errors = life.kill()
+        if not was_alive and not (may_end and life.status == 0):
+            raise AssertionError(
+                f"the program was to work until it is killed ({life.status}): {errors[-4000:]}"
+            )
+        self.ledger.read(life.lines)
         return self.ledger.claims[begin:]
 
     def faults(self, *, readonly: bool = True) -> list[str]:
-        """Open the journal and check it: by its own check, by the promises, by the claims.
+        """Open the journal and check it: by its own check, by the promises, by the claims; and its backups.
 
         Args:
             readonly: Leave it as the kill left it; otherwise it is opened to write, and is settled when it is closed.
@@ -139,54 +135,78 @@ class KillHarness:
         store = LmdbStore(self._journal, readonly=readonly)
         store.open()
         try:
-            return self._faults(store)
+            faults = self._faults(store)
+            for claim in self.ledger.backups():
+                faults += _backup_faults(store, claim)
+            return faults
         finally:
             store.close()
 
     def _faults(self, store: Store) -> list[str]:
-        return [*store.verify().problems, *journal_faults(store), *self.ledger.faults(store)]
+        report = store.verify()
+        return [*report.problems, *journal_faults(store, report.holes), *self.ledger.faults(store)]
 
-    def recover(self, providers: Mapping[str, Provider], limits: Limits | None = None) -> Recovery:
+    def recover(
+        self,
+        providers: Mapping[str, Provider],
+        limits: Limits | None = None,
+        tools: Iterable[Tool] = (),
+        rules: RecoveryRules | None = None,
+    ) -> Recovery:
         """Start a system on the journal, have every open run end, stop it again, and check everything.
 
-        Sessions that wait for their caller are activated or resumed, runs that were only created are executed: what
-        is still open then is open by a fault.
+        Sessions that wait for their caller are activated or resumed, runs that were only created are executed, of the
+        decisions that somebody has to make every second is a refusal: what is still open then is open by a fault.
 
         Args:
             providers: As for `ActorSystem.start`.
             limits: Likewise; by default any number of sessions may be active.
+            tools: Likewise; have them tell the `ledger`.
+            rules: The system's, and what is to be expected by them.
         """
         limits = Limits(max_parallel_sessions=None) if limits is None else limits
+        rules = rules or RecoveryRules()
         store = LmdbStore(self._journal)
         store.open()
         try:
             before = store.open_runs()
-            with ActorSystem.start(store, providers, limits) as system:
-                faults = self._end_all(system, before)
+            outlooks = [outlook_of(run, _events_of(store, run), rules) for run in before]
+            with ActorSystem.start(
+                store,
+                providers,
+                limits,
+                tools=tools,
+                on_restart=rules.on_restart,
+                max_recoveries=rules.max_recoveries,
+            ) as system:
+                faults = self._end_all(system, before, outlooks)
                 settle(system.services.dispatcher)
                 faults += live_faults(system.services)
             # The system has closed it.
             store.open()
             after = [store.run(run.id) for run in before]
             faults += [f"{run.id} is still open: {run.status}" for run in store.open_runs()]
-            for old, new in zip(before, after, strict=True):
-                faults += _rule_faults(old, new)
+            for old, new, outlook in zip(before, after, outlooks, strict=True):
+                faults += recovery_faults(old, new, outlook)
             faults += self._faults(store)
         finally:
             store.close()
-        return Recovery(before, after, faults)
+        return Recovery(before, outlooks, after, faults)
 
-    def _end_all(self, system: ActorSystem, runs: Sequence[Run]) -> list[str]:
+    def _end_all(self, system: ActorSystem, runs: Sequence[Run], outlooks: Sequence[Outlook]) -> list[str]:
         for session in system.store.open_sessions():
             if session.status is SessionStatus.PENDING:
                 system.sessions.activate_session(session.id)
             elif session.status is SessionStatus.PAUSED:
                 system.sessions.resume_session(session.id)
         ends: list[tuple[Run, Future[Any]]] = []
-        for run in runs:
+        for run, outlook in zip(runs, outlooks, strict=True):
             is_created = run.status is RunStatus.PENDING and not run.options.get("submitted")
             message = ExecuteRun(run.id) if is_created else AwaitRun(run.id)
             ends.append((run, system.run(run.id).ask(message, block=False)))
+            for number, call_id in enumerate(outlook.unknown if outlook.fate == "is_decided" else ()):
+                decide = system.sessions.deny_approval if number % 2 else system.sessions.grant_approval
+                decide(run.id, call_id)
         faults = []
         until = time.monotonic() + self._patience
         for run, end in ends:
@@ -199,54 +219,30 @@ class KillHarness:
         return faults
 
 
-def _rule_faults(old: Run, new: Run) -> list[str]:
-    """Check the rule of recovery: what was under way is interrupted, what waited goes on."""
-    code = (new.error or {}).get("code")
-    is_interrupted = code == ErrorCode.INTERRUPTED
-    if old.status is RunStatus.PENDING:
-        return [f"{old.id} waited, and is interrupted"] if is_interrupted else []
-    if new.status is RunStatus.FAILED and is_interrupted:
+def _events_of(store: Store, run: Run) -> list[Event]:
+    if run.status is RunStatus.PENDING:
         return []
-    return [f"{old.id} was {old.status} and is not interrupted, but {new.status} ({code})"]
+    return store.read_session(run.session_id, EventFilter(after=run.from_sequence or 0, run_ids=run.id))
 
 
-class _Pipe:
-    """The reading end of a life's pipe."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._descriptor = stream.fileno()
-        self._poll = select.poll()
-        self._poll.register(self._descriptor, select.POLLIN)
-        self._bytes = bytearray()
-
-    @property
-    def lines(self) -> list[bytes]:
-        """The whole lines so far."""
-        return bytes(self._bytes).split(b"\n")[:-1]
-
-    def read_lines(self, count: int, timeout: float) -> bool:
-        """Read until there are so many lines; False if the pipe ended or the time was over before."""
-        until = time.monotonic() + timeout
-        while self._bytes.count(b"\n") < count:
-            if not self._read(until):
-                return False
-        return True
-
-    def read_for(self, seconds: float) -> None:
-        """Read whatever comes, for so long."""
-        until = time.monotonic() + seconds
-        while self._read(until):
-            pass
-
-    def read_to_end(self) -> None:
-        """Read what a dead process has left."""
-        while self._read(None):
-            pass
-
-    def _read(self, until: float | None) -> bool:
-        left = None if until is None else 1000 * (until - time.monotonic())
-        if (left is not None and left <= 0) or not self._poll.poll(left):
-            return False
-        found = os.read(self._descriptor, _READ_BYTES)
-        self._bytes += found
-        return bool(found)
+def _backup_faults(store: Store, claim: Claim) -> list[str]:
+    """Check a backup that somebody was told of, and remove it."""
+    path = Path(claim.id)
+    backup = LmdbStore(path)
+    try:
+        backup.open()
+    except AsmError as error:
+        return [f"the backup {path} cannot be opened: {error}"]
+    try:
+        report = backup.verify()
+        faults = [*report.problems, *journal_faults(backup, report.holes)]
+        if backup.last_position() != claim.last:
+            faults.append(f"it ends at {backup.last_position()}, and was to end at {claim.last}")
+        here = {event.position: event.id for event in store.read_all(limit=claim.last).events}
+        for event in backup.read_all(limit=max(1, claim.last)).events:
+            if here.get(event.position, event.id) != event.id:
+                faults.append(f"it has another event than the journal at {event.position}: {event}")
+    finally:
+        backup.close()
+        shutil.rmtree(path)
+    return [f"backup {path}: {fault}" for fault in faults]

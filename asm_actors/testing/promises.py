@@ -18,6 +18,7 @@ from asm_actors.services import RUN_SLOTS, SESSION_SLOTS, Services
 from asm_actors.sessions.actor import SessionActor
 from asm_actors.sessions.session import Session, SessionStatus
 from asm_actors.sessions.state import SESSIONS_POOL
+from asm_actors.testing.call_promises import call_faults
 
 __all__ = ["RUN_ENDS", "journal_faults", "live_faults"]
 
@@ -32,6 +33,7 @@ RUN_ENDS: Final[Mapping[EventType, RunStatus]] = {
 _UNDER_WAY: Final = frozenset({RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.AWAITING_APPROVAL})
 _SESSION_STATUS: Final[Mapping[EventType, SessionStatus]] = {
     EventType.SESSION_CREATED: SessionStatus.PENDING,
+    EventType.SESSION_FORKED: SessionStatus.PENDING,
     EventType.SESSION_STARTED: SessionStatus.ACTIVE,
     EventType.SESSION_PAUSED: SessionStatus.PAUSED,
     EventType.SESSION_RESUMED: SessionStatus.ACTIVE,
@@ -42,60 +44,87 @@ _SESSION_STATUS: Final[Mapping[EventType, SessionStatus]] = {
 _PAGE: Final = 5_000
 
 
-def journal_faults(store: Store) -> list[str]:
+def journal_faults(store: Store, holes: int = 0) -> list[str]:
     """Check the journal.
 
     Positions count 1, 2, 3 ... over it, sequence numbers in each session. The record of each session and run says
     what its last lifecycle event says. A run has one terminal event if it is over, none if it is not, and nothing
-    follows it; a session that is over has no open run, and nothing follows its end.
+    follows it; a session that is over has no open run, and nothing follows its end. What holds of turns and calls of
+    tools stands in `asm_actors.testing.call_promises`.
+
+    Args:
+        store: Open.
+        holes: Events that maintenance has pruned or erased; exactly so many positions have none.
     """
-    faults = list(_position_faults(store))
+    faults = list(_position_faults(store, holes))
+    n_missing = 0
     for session in store.sessions(include_deleted=True):
         events = store.read_session(session.id)
         runs = store.runs(session.id)
-        faults += _session_faults(session, events, runs)
+        own = sum(event.session_id == session.id for event in events)
+        missing = session.last_sequence - (session.forked_at or 0) - own
+        n_missing += missing
+        faults += _session_faults(session, events, runs, has_holes=holes > 0)
         by_run: dict[str, list[Event]] = {run.id: [] for run in runs}
         for event in events:
-            if event.run_id is None:
-                continue
+            if event.run_id is None or event.session_id != session.id:
+                continue  # what a fork shares is checked where it stands
             if event.run_id not in by_run:
                 faults.append(f"{event.id} belongs to run {event.run_id}, of which there is no record")
             by_run.setdefault(event.run_id, []).append(event)
         for run in runs:
             faults += _run_faults(run, by_run[run.id])
+            if not missing:
+                faults += call_faults(run, by_run[run.id])
+    if n_missing > holes:
+        faults.append(f"sessions lack {n_missing} events, and {holes} were erased")
     return faults
 
 
-def _position_faults(store: Store) -> Iterator[str]:
-    expected, last = 1, store.last_position()
-    while expected <= last:
-        page = store.read_all(after=expected - 1, limit=_PAGE)
-        if not page.events:
-            yield f"position {expected} of {last} cannot be read"
+def _position_faults(store: Store, holes: int) -> Iterator[str]:
+    position, last, missing = 0, store.last_position(), 0
+    while position < last:
+        page = store.read_all(after=position, limit=_PAGE)
+        if page.position <= position:
+            yield f"position {position + 1} of {last} cannot be read"
             return
         for event in page.events:
-            if event.position != expected:
-                yield f"position {expected} is missing: {event.position} follows"
+            found = event.position or 0
+            if found <= position or (found > position + 1 and not holes):
+                yield f"position {position + 1} is missing: {found} follows"
                 return
-            expected += 1
+            missing += found - position - 1
+            position = found
+        missing += page.position - position
+        position = page.position
+    if missing != holes:
+        yield f"{missing} positions have no event, and {holes} were erased"
 
 
-def _session_faults(session: Session, events: list[Event], runs: list[Run]) -> Iterator[str]:
-    numbers = [event.sequence_number for event in events]
-    if numbers != list(range(1, len(events) + 1)):
+def _session_faults(
+    session: Session, events: list[Event], runs: list[Run], *, has_holes: bool
+) -> Iterator[str]:
+    numbers = [event.sequence_number or 0 for event in events]
+    if numbers != (sorted(set(numbers)) if has_holes else list(range(1, len(events) + 1))):
         yield f"the sequence numbers of {session.id} have a gap: {numbers}"
-    if session.last_sequence != len(events):
+    if numbers and numbers[-1] > session.last_sequence:
+        yield f"{session.id} says that its last event is {session.last_sequence}, and has {numbers[-1]}"
+    if not has_holes and session.last_sequence != len(events):
         yield f"{session.id} says that its last event is {session.last_sequence}, and has {len(events)}"
-    changes = [event for event in events if event.type in _SESSION_STATUS]
-    if not changes or changes[0].type is not EventType.SESSION_CREATED:
+    changes = [event for event in events if event.type in _SESSION_STATUS and event.session_id == session.id]
+    beginning = EventType.SESSION_CREATED if session.forked_at is None else EventType.SESSION_FORKED
+    if not changes or changes[0].type is not beginning:
         yield f"{session.id} does not begin with its creation: {[str(event.type) for event in events[:3]]}"
         return
+    if (session.deleted_us is not None) != (events[-1].type is EventType.SESSION_DELETED):
+        yield f"the record of {session.id} says deleted_us={session.deleted_us}, its last event is {events[-1].type}"
     said = _SESSION_STATUS[changes[-1].type]
     if session.status is not said:
         yield f"the record of {session.id} says {session.status}, its last event {said}"
     if session.is_terminal:
-        if events[-1] is not changes[-1]:
-            yield f"{events[-1].type} follows the end of {session.id}"
+        last = events[-1 if session.deleted_us is None else -2]
+        if last is not changes[-1]:
+            yield f"{last.type} follows the end of {session.id}"
         for run in runs:
             if not run.is_terminal:
                 yield f"{session.id} is {session.status}, and its run {run.id} is {run.status}"
@@ -124,7 +153,8 @@ def live_faults(services: Services) -> list[str]:
     """Check the actors of a system that is at rest.
 
     Slots in use are those of live holders that need one. Each session's actor knows what the journal holds: status,
-    last sequence number, open runs. A run's actor lives only for an open run, and holds its slot while it executes.
+    last sequence number, open runs. A run's actor lives only for an open run, and holds its slot while it executes. A
+    session without an actor has no run that anything is to become of by itself.
     """
     sessions = list(_actors(services, SessionActor))
     runs = list(_actors(services, RunActor))
@@ -143,6 +173,10 @@ def live_faults(services: Services) -> list[str]:
     holding = sum(session.state.holds_slot for session in sessions)
     faults += _pool_faults(services, SESSION_SLOTS, SESSIONS_POOL, holding, None)
     live = {session._id for session in sessions}
+    for open_run in services.store.open_runs():
+        is_awaited = open_run.status is not RunStatus.PENDING or open_run.options.get("submitted")
+        if is_awaited and open_run.session_id not in live:
+            faults.append(f"{open_run.id} is {open_run.status}, and {open_run.session_id} has no actor")
     for run_id, session_id in services.directory.runs.items():
         if run_id not in open_runs or session_id not in live:
             faults.append(
@@ -161,7 +195,8 @@ def _actor_faults(services: Services, actor: SessionActor) -> Iterator[str]:
         yield f"the actor of {session_id} says {state.session.status}, the journal {stored.status}"
     if stored.is_terminal:
         yield f"{session_id} is {stored.status}, and its actor still lives"
-    if state.holds_slot != (stored.status is SessionStatus.ACTIVE) and not _waits_for_slot(services, actor):
+    is_active = stored.status is SessionStatus.ACTIVE and stored.deleted_us is None
+    if state.holds_slot != is_active and not _waits_for_slot(services, actor):
         yield f"{session_id} is {stored.status}, and holds_slot is {state.holds_slot}"
     stored_open = {run.id for run in services.store.runs(session_id) if not run.is_terminal}
     if set(state.open) != stored_open:

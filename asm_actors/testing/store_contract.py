@@ -36,12 +36,26 @@ from asm_actors.testing.store_builders import (
     refusal,
     run_of,
 )
+from asm_actors.testing.store_contract_artifacts import StoreArtifactsContract
+from asm_actors.testing.store_contract_cursors import StoreCursorContract
+from asm_actors.testing.store_contract_forks import StoreForkContract
+from asm_actors.testing.store_contract_maintenance import StoreMaintenanceContract
+from asm_actors.testing.store_contract_open_runs import StoreOpenRunsContract
 from asm_actors.testing.store_contract_queries import StoreQueryContract
+from asm_actors.testing.store_contract_search import StoreSearchContract
 
 __all__ = ["StoreContract"]
 
 
-class StoreContract(StoreQueryContract):
+class StoreContract(
+    StoreCursorContract,
+    StoreForkContract,
+    StoreOpenRunsContract,
+    StoreQueryContract,
+    StoreSearchContract,
+    StoreArtifactsContract,
+    StoreMaintenanceContract,
+):
     """What every store does. Each method is a test; see the module for how to run them on a store."""
 
     # --- events and their order

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from asm_actors.config import Limits
+from asm_actors.config import MAX_RECOVERIES, Limits
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import Event
 from asm_actors.ids import Ids, SequentialIds
@@ -29,6 +29,7 @@ from asm_actors.journal.store import EventFilter, Store
 from asm_actors.providers.base import Provider
 from asm_actors.providers.retry import RetryPolicy
 from asm_actors.providers.scripted import ScriptedProvider, Source
+from asm_actors.redaction.settings import Redaction
 from asm_actors.runs.run import Run
 from asm_actors.services import Services
 from asm_actors.sessions.manager import SessionManager
@@ -36,6 +37,7 @@ from asm_actors.sessions.operations import Operations
 from asm_actors.sessions.session import Session
 from asm_actors.system import ActorSystem
 from asm_actors.testing.promises import journal_faults, live_faults
+from asm_actors.tools.tool import Tool
 from supervisors import ManualClock, SimulationDispatcher
 
 __all__ = ["SimulatedSystem"]
@@ -54,6 +56,11 @@ class SimulatedSystem:
         store: The journal; by default a `MemoryStore`, which `restart` keeps.
         retry: When a failed turn is tried again.
         patience: Seconds for which a failing commit is tried again.
+        redaction: Whether secrets are taken out, or how.
+        linger: Seconds without work after which a session leaves memory; None: never.
+        tools: Tools of the host.
+        on_restart: What becomes of a run that was under way; see `ActorSystem.start`.
+        max_recoveries: How many crashes a run survives.
         on_step: Called before every step of the simulation; may crash actors (`SimulationDispatcher.crash`).
         ids: Makes ids; by default they count up.
     """
@@ -68,6 +75,11 @@ class SimulatedSystem:
         store: Store | None = None,
         retry: RetryPolicy | None = None,
         patience: float = 10.0,
+        redaction: bool | Redaction = True,
+        linger: float | None = None,
+        tools: Iterable[Tool | Callable[..., Any]] = (),
+        on_restart: str = "resume",
+        max_recoveries: int = MAX_RECOVERIES,
         on_step: OnStep | None = None,
         ids: Ids | None = None,
     ) -> None:
@@ -79,6 +91,11 @@ class SimulatedSystem:
         self.store: Store = MemoryStore() if store is None else store
         self.retry = retry
         self.patience = patience
+        self.redaction = redaction
+        self.linger = linger
+        self.tools = tuple(tools)
+        self.on_restart = on_restart
+        self.max_recoveries = max_recoveries
         self.on_step = on_step
         self.ids: Ids = SequentialIds() if ids is None else ids
         self.clock = ManualClock()
@@ -101,6 +118,11 @@ class SimulatedSystem:
                 dispatcher=self.dispatcher,
                 seed=self.seed,
                 patience=self.patience,
+                redaction=self.redaction,
+                linger=self.linger,
+                tools=self.tools,
+                on_restart=self.on_restart,
+                max_recoveries=self.max_recoveries,
             )
         except BaseException:
             self.dispatcher.close()

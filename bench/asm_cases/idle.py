@@ -38,8 +38,9 @@ async def _measure(options: Options) -> Result:
             rss, private = rss_bytes() - rss, private_bytes() - private
             status = await system.sessions.status()
             await system.stop()
-    if status["active_sessions"] != status["sessions_live"] or status["sessions_live"] != sessions + _BEFORE:
-        raise VerificationError(f"of {sessions} sessions {status['sessions_live']} live")
+    live = status["sessions"]["live"]
+    if status["active_sessions"] != live or live != sessions + _BEFORE:
+        raise VerificationError(f"of {sessions} sessions {live} live")
     return measures(
         meter.measured,
         sessions=sessions,

@@ -29,6 +29,11 @@ TINY = {
     "streams": ({"runs": 3, "chunks": 2}, EVENT_RATES | {"sessions_per_s"}),
     "idle": ({"sessions": 5}, {"bytes_per_session", "private_bytes_per_session", "sessions_per_s"}),
     "cancel": ({"runs": 4, "cancels": 2, "chunks": 1}, LATENCIES | EVENT_RATES),
+    "recovery": ({"runs": 6, "chunks": 1}, LATENCIES | EVENT_RATES | {"serving_s", "recovered_s"}),
+    "cold": (
+        {"sessions": 30, "events": 300, "asked": 5},
+        LATENCIES | {"open_s", "start_s", "append_ratio", "private_bytes", "journal_bytes"},
+    ),
 }
 OURS = [(bench, case) for bench, case in CASES if not CASES[bench, case].startswith("bench.baselines")]
 

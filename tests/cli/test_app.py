@@ -30,10 +30,20 @@ def test_the_commands_are_these():
         "asm runs",
         "asm events",
         "asm show",
+        "asm transcript",
+        "asm fork",
         "asm cancel",
         "asm journal",
         "asm journal verify",
         "asm journal stats",
+        "asm journal health",
+        "asm journal prune",
+        "asm journal repair",
+        "asm journal backup",
+        "asm journal compact",
+        "asm journal migrate",
+        "asm journal export",
+        "asm journal import",
     ]
 
 

@@ -118,3 +118,23 @@ def test_what_would_command_a_terminal_is_not_printed(run_asm, tmp_path):
     (as_json,) = run_asm.lines("show", result.run_id, "--journal", "evil")
     assert as_json["output"]["content"] == evil
     assert json.dumps(as_json)
+
+
+def test_lists_go_on_where_an_earlier_one_ended(run_asm, journal):
+    for command in ("sessions", "runs"):
+        whole = [found["id"] for found in run_asm.lines(command, "--journal", str(journal))]
+        first = run_asm(command, "--journal", str(journal), "--limit", "2")
+        cursor = first.stderr.split("--cursor ")[1].strip()
+        rest = run_asm.lines(command, "--journal", str(journal), "--cursor", cursor)
+        assert [line.split()[0] for line in first.stdout.splitlines()] == whole[:2]
+        assert [found["id"] for found in rest] == whole[2:]
+        assert "--cursor" not in run_asm(command, "--journal", str(journal), "--limit", "3").stderr
+        assert "this cursor cannot be used" in run_asm.refused(
+            command, "--journal", str(journal), "--cursor", "x"
+        )
+
+
+def test_runs_can_be_chosen_by_provider(run_asm, journal, names):
+    found = run_asm.lines("runs", "--journal", str(journal), "--provider", "mock", "--status", "completed")
+    assert [run["id"] for run in found] == [names.run(1)]
+    assert run_asm.lines("runs", "--journal", str(journal), "--provider", "nobody") == []

@@ -12,13 +12,14 @@ from asm_actors.journal import messages as m
 from asm_actors.journal.actor import JournalActor
 from asm_actors.journal.append import Append, Draft
 from asm_actors.journal.codec import pack_drafts
+from asm_actors.journal.cursor_keeper import CursorKeeper
 from asm_actors.journal.memory import MemoryStore
 from asm_actors.journal.subscriber import SubscriptionActor
-from asm_actors.journal.subscription import Scope
+from asm_actors.journal.subscription import Pull, Scope
 from asm_actors.running import make_services
-from asm_actors.services import JOURNAL
+from asm_actors.services import CURSORS, JOURNAL, SUBSCRIPTIONS
 from asm_actors.sessions.session import Session, SessionStatus
-from supervisors import Future
+from supervisors import ChildSpec, DynamicSupervisor, Future, Restart
 from supervisors.testing import Probe, settle
 
 
@@ -134,6 +135,26 @@ class Journal:
         self.dispatcher.run_until_idle()
         return ref
 
+    def pull(self, ref, limit=100, timeout=0.0, after=None, **fields):
+        """Ask a subscription's actor, and come to rest; the future of a page."""
+        future = ref.ask(Pull(limit, timeout, after, **fields), block=False)
+        self.dispatcher.run_until_idle()
+        return future
+
+    def with_supervisors(self):
+        """Put what subscribers need beside the journal, as the tree has it."""
+        spec = ChildSpec("subscription", SubscriptionActor, (self.services,), restart=Restart.TEMPORARY)
+        self.supervisor = self.dispatcher.start(DynamicSupervisor, spec)
+        self.dispatcher.names.register(SUBSCRIPTIONS, self.supervisor)
+        self.directory.root = self.supervisor
+        self.start_keeper()
+        return self
+
+    def start_keeper(self):
+        """Start the keeper of named cursors, after the last one has ended."""
+        self.keeper = self.dispatcher.start(CursorKeeper, self.services)
+        self.dispatcher.names.register(CURSORS, self.keeper)
+
 
 @pytest.fixture(scope="session")
 def journal_class():
@@ -149,3 +170,15 @@ def journal(simulation):
         return Journal(simulation(seed), **options)
 
     return make
+
+
+@pytest.fixture
+def held(journal):
+    """A `Journal` with all that subscribers need."""
+    return journal().with_supervisors()
+
+
+@pytest.fixture
+def live(dispatcher, journal_class):
+    """The same on a loop's thread."""
+    return journal_class(dispatcher).with_supervisors()

@@ -24,6 +24,7 @@ from asm_actors.journal.codec import (
     unpack_session,
 )
 from asm_actors.journal.query import EventFilter
+from asm_actors.journal.record_codec import record_codec
 from asm_actors.runs.run import Run, RunStatus
 from asm_actors.sessions.session import Session, SessionStatus
 
@@ -113,7 +114,7 @@ def test_no_field_of_a_record_is_forgotten(names, kind):
 
 def test_a_record_of_fewer_fields_gets_the_defaults_of_the_others(monkeypatch):
     session = Session("s", "agent", idempotency_key="k", last_sequence=4)
-    pack, _ = codec._record_codec(codec._SESSION_FIELDS[:-3], codec._session)
+    pack, _ = record_codec(codec._SESSION_FIELDS[:-3], codec._session)
     assert unpack_session(pack(session), "sessions", 1) == session.replace(
         idempotency_key=None, last_sequence=0
     )

@@ -11,22 +11,10 @@ from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import EventType
 from asm_actors.journal.follow import AsyncSubscription, Subscription
 from asm_actors.journal.query import EventFilter
-from asm_actors.journal.subscriber import SubscriptionActor
-from asm_actors.journal.subscription import Pull, Scope
+from asm_actors.journal.subscription import Scope
 from asm_actors.services import SUBSCRIPTIONS
-from supervisors import ChildSpec, DynamicSupervisor, Restart
 
 ENDED = EventType.SESSION_COMPLETED
-
-
-def pull(j, ref, limit=100, timeout=0.0, after=None):
-    future = ref.ask(Pull(limit, timeout, after), block=False)
-    j.dispatcher.run_until_idle()
-    return future
-
-
-def numbers(page):
-    return [event.sequence_number for event in page.events]
 
 
 def texts(events):
@@ -34,21 +22,6 @@ def texts(events):
 
 
 # --- What a subscriber holds ---------------------------------------------------------------------------------------
-
-
-def with_supervisor(j):
-    """Put the supervisor of subscriptions beside a journal, as the tree has it."""
-    spec = ChildSpec("subscription", SubscriptionActor, (j.services,), restart=Restart.TEMPORARY)
-    supervisor = j.dispatcher.start(DynamicSupervisor, spec)
-    j.dispatcher.names.register(SUBSCRIPTIONS, supervisor)
-    j.services.directory.root = supervisor
-    j.supervisor = supervisor
-    return j
-
-
-@pytest.fixture
-def held(journal):
-    return with_supervisor(journal())
 
 
 def test_pulling_moves_the_cursor_and_iterating_goes_on_from_it(held):
@@ -230,12 +203,6 @@ def test_a_pull_that_is_interrupted_gives_its_events_to_the_next(held, monkeypat
 
 
 # --- On the asyncio surface, with the production dispatcher --------------------------------------------------------
-
-
-@pytest.fixture
-def live(dispatcher, journal_class):
-    """The same on a loop's thread."""
-    return with_supervisor(journal_class(dispatcher))
 
 
 def test_asyncio_readers_get_what_comes_and_cancelling_a_pull_loses_nothing(live):

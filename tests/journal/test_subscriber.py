@@ -19,18 +19,8 @@ from supervisors import SimulationDispatcher
 ENDED = EventType.SESSION_COMPLETED
 
 
-def pull(j, ref, limit=100, timeout=0.0, after=None):
-    future = ref.ask(Pull(limit, timeout, after), block=False)
-    j.dispatcher.run_until_idle()
-    return future
-
-
 def numbers(page):
     return [event.sequence_number for event in page.events]
-
-
-def texts(events):
-    return [event.data["content"] for event in events]
 
 
 # --- One subscription's actor --------------------------------------------------------------------------------------
@@ -40,8 +30,8 @@ def test_history_and_what_comes_later_are_one_path(journal):
     j = journal()
     j.write("s", 3)
     ref = j.subscribe("s")
-    assert numbers(pull(j, ref).get()) == [1, 2, 3]
-    waiting = pull(j, ref, timeout=None)
+    assert numbers(j.pull(ref).get()) == [1, 2, 3]
+    waiting = j.pull(ref, timeout=None)
     assert not waiting.is_done
     j.write("s", 2)
     assert numbers(waiting.get()) == [4, 5]
@@ -51,9 +41,9 @@ def test_the_whole_journal_comes_by_position(journal):
     j = journal()
     j.write("a", 2)
     ref = j.subscribe(None, 1)
-    waiting = pull(j, ref, timeout=None)
+    waiting = j.pull(ref, timeout=None)
     assert [event.position for event in waiting.get().events] == [2]
-    waiting = pull(j, ref, timeout=None)
+    waiting = j.pull(ref, timeout=None)
     j.write("b", 2)
     assert [(event.session_id, event.position) for event in waiting.get().events] == [("b", 3), ("b", 4)]
 
@@ -73,13 +63,13 @@ def test_a_pull_that_waits_gets_nothing_when_its_time_is_over(journal):
     j = journal()
     j.write("s")
     ref = j.subscribe("s", 1)
-    waiting = pull(j, ref, timeout=2.0)
+    waiting = j.pull(ref, timeout=2.0)
     j.dispatcher.advance(1.9)
     assert not waiting.is_done
     j.dispatcher.advance(0.2)
     assert waiting.get().events == []
     j.write("s")
-    assert numbers(pull(j, ref).get()) == [2]
+    assert numbers(j.pull(ref).get()) == [2]
 
 
 def test_time_that_runs_out_while_the_store_is_read_loses_nothing(journal_class):
@@ -108,17 +98,17 @@ def test_an_answer_that_never_arrived_is_given_again(journal):
     j = journal()
     j.write("s", 3)
     ref = j.subscribe("s")
-    assert numbers(pull(j, ref, after=0).get()) == [1, 2, 3]
-    assert numbers(pull(j, ref, after=0).get()) == [1, 2, 3]
-    assert numbers(pull(j, ref, after=2).get()) == [3]
-    assert numbers(pull(j, ref, after=3).get()) == []
+    assert numbers(j.pull(ref, after=0).get()) == [1, 2, 3]
+    assert numbers(j.pull(ref, after=0).get()) == [1, 2, 3]
+    assert numbers(j.pull(ref, after=2).get()) == [3]
+    assert numbers(j.pull(ref, after=3).get()) == []
 
 
 def test_a_new_pull_takes_the_place_of_the_one_that_waits(journal):
     j = journal()
     j.write("s")
     ref = j.subscribe("s", 1)
-    first, second = pull(j, ref, timeout=None), pull(j, ref, timeout=None)
+    first, second = j.pull(ref, timeout=None), j.pull(ref, timeout=None)
     assert first.get().events == []
     j.write("s")
     assert numbers(second.get()) == [2]
@@ -142,7 +132,7 @@ def test_a_filter_that_wants_little_of_much_is_patient_and_lets_others_have_thei
     monkeypatch.setattr(module, "SCAN", 8)
     j = journal()
     ref = j.subscribe("s", filter=EventFilter(types="run_completed"), may_come=True)
-    waiting = pull(j, ref, limit, timeout=None)
+    waiting = j.pull(ref, limit, timeout=None)
     j.write("s", 500)
     assert not waiting.is_done
     j.write("s", types=[EventType.RUN_COMPLETED])
@@ -160,7 +150,7 @@ def test_a_filter_does_not_make_it_read_the_same_history_again_and_again(journal
     monkeypatch.setattr(
         j.store, "read_session", lambda name, wanted: asked.append(wanted.after) or read(name, wanted)
     )
-    waiting = pull(j, ref, timeout=None)
+    waiting = j.pull(ref, timeout=None)
     for _ in range(5):
         j.write("s", 2)
     assert not waiting.is_done
@@ -172,7 +162,7 @@ def test_of_a_session_that_is_not_there_nothing_can_be_read(journal):
     j = journal()
     ref = j.subscribe("nobody")
     with pytest.raises(AsmError) as caught:
-        pull(j, ref).get()
+        j.pull(ref).get()
     assert caught.value.code is ErrorCode.SESSION_NOT_FOUND
     assert ref.is_alive()
 
@@ -180,7 +170,7 @@ def test_of_a_session_that_is_not_there_nothing_can_be_read(journal):
 def test_a_session_that_may_come_is_waited_for(journal):
     j = journal()
     ref = j.subscribe("later", may_come=True)
-    waiting = pull(j, ref, timeout=None)
+    waiting = j.pull(ref, timeout=None)
     j.write("other")
     assert not waiting.is_done
     j.write("later", 2)
@@ -195,19 +185,19 @@ def test_a_session_that_is_over_ends_the_subscription_after_its_last_event(journ
     end = {"types": [EventType.MESSAGE_STREAMED, ENDED]}
     if when == "before":
         j.end("s")
-        assert numbers(pull(j, ref).get()) == [1, 2, 3]
+        assert numbers(j.pull(ref).get()) == [1, 2, 3]
     elif when == "live":
-        pull(j, ref).get()
+        j.pull(ref).get()
         j.write("s", **end)
-        assert numbers(pull(j, ref, timeout=None).get()) == [3, 4]
+        assert numbers(j.pull(ref, timeout=None).get()) == [3, 4]
     else:
-        pull(j, ref).get()
-        waiting = pull(j, ref, timeout=None)
+        j.pull(ref).get()
+        waiting = j.pull(ref, timeout=None)
         j.write("s", **end)
         page = waiting.get()
         assert numbers(page) == [3, 4]
         assert page.is_over
-    page = pull(j, ref, timeout=None).get()
+    page = j.pull(ref, timeout=None).get()
     assert (page.events, page.is_over) == ([], True)
     assert ref.life.actor.statistics().phase is SubscriptionPhase.OVER
 
@@ -220,7 +210,7 @@ def test_a_subscription_opened_at_the_end_of_a_session_that_is_over_is_over(jour
         j.write("s", 2)
         j.end("s")
         ref = j.subscribe("s", 3)
-        page = pull(j, ref, timeout=None).get()
+        page = j.pull(ref, timeout=None).get()
         assert (page.events, page.is_over) == ([], True)
 
 
@@ -228,7 +218,7 @@ def test_the_end_is_seen_even_if_the_filter_does_not_want_its_event(journal):
     j = journal()
     j.write("s", 2)
     ref = j.subscribe("s", filter=EventFilter(types="run_failed"))
-    waiting = pull(j, ref, timeout=None)
+    waiting = j.pull(ref, timeout=None)
     j.end("s")
     page = waiting.get()
     assert (page.events, page.is_over, page.cursor) == ([], True, 3)
@@ -239,11 +229,11 @@ def test_before_ends_it_without_waiting_for_a_later_event(journal, session_id):
     j = journal()
     j.write("s", 3)
     ref = j.subscribe(session_id, filter=EventFilter(before=4))
-    page = pull(j, ref, timeout=None).get()
+    page = j.pull(ref, timeout=None).get()
     assert numbers(page) == [1, 2, 3]
     assert page.is_over
     ref = j.subscribe(session_id, 3, filter=EventFilter(before=6))
-    waiting = pull(j, ref, timeout=None)
+    waiting = j.pull(ref, timeout=None)
     j.write("s", 4)
     page = waiting.get()
     assert numbers(page) == [4, 5]
@@ -254,13 +244,13 @@ def test_hurry_ends_the_wait_and_all_later_ones(journal):
     j = journal()
     j.write("s")
     ref = j.subscribe("s", 1)
-    waiting = pull(j, ref, timeout=None)
+    waiting = j.pull(ref, timeout=None)
     ref.tell(Hurry())
     j.dispatcher.run_until_idle()
     assert waiting.get().events == []
     j.write("s")
-    assert numbers(pull(j, ref, timeout=None).get()) == [2]
-    assert pull(j, ref, timeout=None).get().events == []
+    assert numbers(j.pull(ref, timeout=None).get()) == [2]
+    assert j.pull(ref, timeout=None).get().events == []
 
 
 def test_a_store_that_cannot_be_read_is_told_to_the_subscriber_and_the_next_pull_may_succeed(
@@ -273,8 +263,8 @@ def test_a_store_that_cannot_be_read_is_told_to_the_subscriber_and_the_next_pull
     with monkeypatch.context() as patch:
         patch.setattr(j.store, "read_session", raiser(broken))
         with pytest.raises(AsmError, match="unreadable"):
-            pull(j, ref).get()
-    assert numbers(pull(j, ref).get()) == [1, 2]
+            j.pull(ref).get()
+    assert numbers(j.pull(ref).get()) == [1, 2]
 
 
 def test_a_crash_of_it_is_told_to_the_subscriber(journal, monkeypatch):
@@ -283,7 +273,7 @@ def test_a_crash_of_it_is_told_to_the_subscriber(journal, monkeypatch):
     ref = j.subscribe("s")
     monkeypatch.setattr(j.store, "read_session", raiser(ZeroDivisionError("a defect")))
     with pytest.raises(AsmError) as caught:
-        pull(j, ref).get()
+        j.pull(ref).get()
     assert caught.value.code is ErrorCode.INTERNAL_ERROR
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
@@ -292,7 +282,7 @@ def test_stopping_it_is_told_to_whoever_waits(journal):
     j = journal()
     j.write("s")
     ref = j.subscribe("s", 1)
-    waiting = pull(j, ref, timeout=None)
+    waiting = j.pull(ref, timeout=None)
     ref.stop()
     with pytest.raises(AsmError) as caught:
         waiting.get()
@@ -304,7 +294,7 @@ def test_its_numbers_tell_where_it_stands(journal):
     j.write("s", 5)
     ref = j.subscribe(None)
     assert ref.life.actor.statistics().lag == 5
-    pull(j, ref, 2).get()
+    j.pull(ref, 2).get()
     numbers_now = ref.life.actor.statistics()
     assert (numbers_now.cursor, numbers_now.delivered, numbers_now.lag) == (2, 2, 3)
     assert j.subscribe("s").life.actor.statistics().lag is None

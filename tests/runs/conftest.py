@@ -11,14 +11,36 @@ from asm_actors import effects as fx
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.providers import messages as p
 from asm_actors.providers.base import TurnRequest
-from asm_actors.providers.items import MessageDone, TextDelta, TurnDone, TurnStarted, Usage
+from asm_actors.providers.items import (
+    MessageDone,
+    TextDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+    TurnDone,
+    TurnStarted,
+    Usage,
+)
 from asm_actors.runs import state as core
-from asm_actors.runs.messages import CancelRun, RunAppends, RunEnded
+from asm_actors.runs.messages import CancelRun, Durable, RunAppends, RunEnded
 from asm_actors.runs.run import Run
+from asm_actors.runs.turn import Turn
+from asm_actors.tools.tool import Tool, tools_by_name
 
 NOW = 1_767_225_600_000_000
 BOOM = AsmError(ErrorCode.PROVIDER_ERROR, "boom")
 GONE = AsmError(ErrorCode.PROVIDER_UNAVAILABLE, "the provider crashed")
+
+
+SCHEMA = {"type": "object", "properties": {"at": {}}, "required": ["at"], "additionalProperties": False}
+
+
+def nothing(**given):
+    """What tools do here: the core never calls them."""
+    raise AssertionError("a core calls nothing")
+
+
+LOOK = Tool("look", "Looks", SCHEMA, nothing, safe_to_repeat=True)
+CHARGE = Tool("charge", "Charges", {"type": "object"}, nothing)
 
 
 class Bench:
@@ -27,11 +49,16 @@ class Bench:
     now = NOW
     gone = GONE
 
-    def __init__(self, phase="waiting", *, resumable=False, options=None):
-        run = Run.new(id="run_1", now=NOW, session_id="ses_1", input="Hello")
+    def __init__(
+        self, phase="waiting", *, resumable=False, options=None, tools=(), run_options=None, calls=()
+    ):
+        run = Run.new(id="run_1", now=NOW, session_id="ses_1", input="Hello", options=run_options)
         messages = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"})
         request = TurnRequest("ses_1", "run_1", messages=messages, options=options or {})
-        self.state = core.RunState(run, request, "mock", "cor_1", resumable)
+        self.state = core.RunState(run, request, "mock", "cor_1", resumable, tools=tools_by_name(tools))
+        if tools:
+            self.state.turn = Turn(host_tools=self.state.tools)
+        self.state.calls = {call.id: call for call in calls}
         getattr(self, f"_to_{phase}")()
         assert self.phase == phase
 
@@ -40,6 +67,21 @@ class Bench:
 
     def _to_streaming(self):
         self.tell(core.SlotTaken())
+
+    def _to_recovering(self):
+        self.state.run = self.state.run.with_status("running", NOW)
+        self.tell(core.SlotTaken())
+
+    def _to_calling(self):
+        self._to_streaming()
+        if not self.state.tools:
+            self.state.tools = {"look": LOOK}
+            self.state.turn = Turn(host_tools=self.state.tools)
+        self.call(("look", {"at": "it"}))
+
+    def _to_stopping_calls(self):
+        self._to_calling()
+        self.tell(CancelRun("enough"))
 
     def _to_parked(self):
         self._to_streaming()
@@ -70,6 +112,26 @@ class Bench:
         return self.items(
             TurnStarted("model-1"), TextDelta(text), Usage(3, 5), MessageDone(text), TurnDone(), is_last=True
         )
+
+    def call(self, *calls, text="Let me see. ", ended=()):
+        """End the turn with calls: pairs of a tool's name and arguments; ids count ``call_1``, ``call_2`` …"""
+        made = [ToolCallStarted(f"call_{n}", name, given) for n, (name, given) in enumerate(calls, start=1)]
+        done = [ToolCallEnded(call_id, name, "by the provider") for call_id, name in ended]
+        said = [TextDelta(text)] if text else []
+        return self.items(
+            TurnStarted("model-1", "thread-1"),
+            *said,
+            *made,
+            *done,
+            Usage(3, 5),
+            MessageDone(text),
+            TurnDone("tool_use", cost_usd=0.25),
+            is_last=True,
+        )
+
+    def durable(self):
+        """All that was told to the session is durable now."""
+        return self.tell(Durable(self.state.n_pending))
 
     def snapshot(self):
         return copy.deepcopy(self.state)

@@ -391,9 +391,10 @@ def test_a_journal_on_disk_is_taken_up_by_the_next_system(real):
     assert set(system.stop().orphans) == {under_way.id, queued.id}
     manager = real(ScriptedProvider()).sessions
     assert manager.await_run(queued.id, timeout=30).status == "completed"
-    with pytest.raises(AsmError) as caught:
-        manager.await_run(under_way.id, timeout=30)
-    assert caught.value.code is ErrorCode.INTERRUPTED
+    result = manager.await_run(under_way.id, timeout=30)
+    assert (result.output["content"], result.run.recoveries) == ("Mock response", 0)
+    types = [event.type for event in result.events]
+    assert types.index("run_interrupted") + 1 == types.index("run_recovered")
 
 
 async def _on_asyncio(path):

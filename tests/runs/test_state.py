@@ -29,6 +29,8 @@ MESSAGES = {
     "cancel": CancelRun("enough"),
     "deadline": DeadlineReached("run_1"),
     "overdue": core.StopOverdue(),
+    "tool_ended": core.ToolEnded("call_1", "seen"),
+    "tools_stopped": core.ToolsStopped([]),
 }
 # phase -> message -> the phase and the terminal event it leads to; what is left out changes nothing.
 TABLE = {
@@ -53,6 +55,22 @@ TABLE = {
         "back": ("streaming", None),
         "cancel": ("ended", "run_cancelled"),
         "deadline": ("ended", "run_timeout"),
+    },
+    "recovering": {
+        "durable": ("streaming", None),
+        "cancel": ("ended", "run_cancelled"),
+        "deadline": ("ended", "run_timeout"),
+    },
+    "calling": {
+        "durable": ("calling", None),
+        "tool_ended": ("streaming", None),
+        "cancel": ("stopping_calls", None),
+        "deadline": ("stopping_calls", None),
+    },
+    "stopping_calls": {
+        "tool_ended": ("stopping_calls", None),
+        "tools_stopped": ("ended", "run_cancelled"),
+        "overdue": ("ended", "run_cancelled"),
     },
     "stopping": {
         "items": ("stopping", None),

@@ -126,7 +126,11 @@ def test_only_what_an_answer_is_made_of_counts_as_having_spoken():
 
 def test_the_completed_event_tells_reason_turns_usage_and_cost():
     turn, _ = heard(TurnDone("stop", cost_usd=0.5))
-    run = Run.new(id="run_1", now=1, session_id="ses_1").with_turn().replace(token_usage={"input_tokens": 1})
+    run = (
+        Run.new(id="run_1", now=1, session_id="ses_1")
+        .with_turn()
+        .replace(token_usage={"input_tokens": 1}, cost_usd=0.5)
+    )
     assert turn.completed_data(run) == {
         "stop_reason": "stop",
         "num_turns": 1,

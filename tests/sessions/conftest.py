@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +19,7 @@ from asm_actors.sessions.state import SESSIONS_POOL, SessionState
 
 NOW = 1_767_225_600_000_000
 S = SessionStatus
+RULES = {"on_restart": "resume", "max_recoveries": 3, "default_provider": None, "providers": {}}
 PATHS = {
     S.PENDING: (),
     S.ACTIVE: (S.ACTIVE,),
@@ -33,11 +35,13 @@ class Bench:
 
     now = NOW
 
-    def __init__(self, status=S.ACTIVE, *, max_concurrent=1, max_queued=100, **fields):
+    def __init__(self, status=S.ACTIVE, *, max_concurrent=1, max_queued=100, rules=None, **fields):
         session = Session.new(id="ses_1", now=NOW, agent_id="agent", **fields)
         for step in PATHS[status]:
             session = session.with_status(step, NOW)
         self.state = SessionState(session, max_concurrent, RunQueue(max_queued))
+        if rules is not None:
+            self.state.rules = SimpleNamespace(**RULES | rules)
         self.state.holds_slot = status is S.ACTIVE
 
     def tell(self, message, reply=None, now=NOW + 1_000_000):

@@ -321,8 +321,8 @@ def test_a_run_whose_time_is_over_while_it_waits_ends_as_timeout(bench):
     assert core.tell(DeadlineReached("run_1")) == []
 
 
-def test_a_run_whose_actor_dies_without_a_word_fails_and_the_next_one_starts(bench):
-    core = bench()
+def test_a_run_whose_actor_dies_without_a_word_and_may_not_go_on_fails_and_the_next_one_starts(bench):
+    core = bench(rules={"on_restart": "fail"})
     core.running("run_1")
     core.submitted("run_2")
     core.tell(m.AwaitRun("run_1"), "waiter")

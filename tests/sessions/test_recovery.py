@@ -75,11 +75,8 @@ def test_created_runs_wait_to_be_executed(bench, run):
     assert core.started(core.tell(m.ExecuteRun("a"))) == ["a"]
 
 
-@pytest.mark.parametrize(
-    "status", [RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.AWAITING_APPROVAL], ids=str
-)
-def test_a_run_that_was_under_way_fails_as_interrupted_which_may_be_tried_again(bench, run, status):
-    core, effects = restored(bench, S.ACTIVE, run("a", status, **SUBMITTED))
+def test_a_run_that_was_under_way_and_may_not_go_on_fails_as_interrupted_which_may_be_tried_again(bench, run):
+    core, effects = restored(bench, S.ACTIVE, run("a", RunStatus.RUNNING, on_restart="fail", **SUBMITTED))
     (write,) = core.of(effects, fx.Write)
     assert core.types(effects) == ["run_failed"]
     assert write.drafts[0].data["error_code"] == "interrupted"
@@ -108,7 +105,7 @@ def test_a_run_whose_time_was_over_meanwhile_times_out_at_once(bench, run):
 
 
 def test_the_session_of_run_once_fails_with_its_interrupted_run_in_one_append(bench, run):
-    core, effects = restored(bench, S.ACTIVE, run("a", RunStatus.RUNNING, **ONCE))
+    core, effects = restored(bench, S.ACTIVE, run("a", RunStatus.RUNNING, **ONCE), rules={"on_restart": "fail"})
     (write,) = core.of(effects, fx.Write)
     assert core.types(effects) == ["run_failed", "session_failed"]
     assert write.session.status is S.FAILED
@@ -128,7 +125,8 @@ def test_it_takes_the_other_runs_along_whatever_their_order(bench, run, order):
         "b": run("b", RunStatus.RUNNING),
         "c": run("c", **SUBMITTED),
     }
-    core, effects = restored(bench, S.ACTIVE, *(records[name] for name in order), max_concurrent=3)
+    runs = (records[name] for name in order)
+    core, effects = restored(bench, S.ACTIVE, *runs, max_concurrent=3, rules={"on_restart": "fail"})
     assert core.types(effects) == ["run_failed", "run_failed", "run_cancelled", "session_failed"]
     assert core.state.open == {}
     assert core.state.closing is None
@@ -145,8 +143,10 @@ def test_open_runs_of_a_session_that_is_over_are_ended(bench, run, status):
     assert core.status is status
 
 
-def test_a_session_that_was_about_to_end_goes_on_without_the_runs_that_were_to_end_first(bench, run):
-    core, _ = restored(bench, S.ACTIVE, run("a", RunStatus.RUNNING))
+def test_a_session_that_was_about_to_end_goes_on_and_so_do_its_runs(bench, run):
+    core, effects = restored(bench, S.ACTIVE, run("a", RunStatus.RUNNING), run("b"))
+    assert core.types(effects) == ["run_recovered"]
+    core, _ = restored(bench, S.ACTIVE)
     core.tell(core.granted)
     assert core.types(core.tell(m.CancelSession())) == ["session_cancelled"]
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("_quiet_logs")
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_after_the_end_of_the_process_queued_runs_go_on_and_those_under_way_are_interrupted(seed):
+def test_after_the_end_of_the_process_queued_runs_go_on_behind_those_under_way_which_are_asked_again(seed):
     scripts = [Script(text("Hel"), stall()), Script(text("Done"))]
     provider = ScriptedProvider(scripts)
     with SimulatedSystem(seed, providers={"mock": provider}) as sim:
@@ -35,8 +35,12 @@ def test_after_the_end_of_the_process_queued_runs_go_on_and_those_under_way_are_
         created = sim.manager.start_run(session.id, "created")
         sim.kill()
         sim.settle()
-        assert sim.run(under_way.id).error["code"] == "interrupted"
-        assert sim.run(under_way.id).status == "failed"
+        assert sim.run(under_way.id).output["content"] == "Done"
+        assert [request.run_id for request in provider.requests] == [
+            under_way.id,
+            under_way.id,
+            *(run.id for run in queued),
+        ]
         assert [sim.run(run.id).status for run in queued] == ["completed"] * 3
         assert sim.run(created.id).status == "pending"
         assert sim.manager.execute_run(created.id).output["content"] == "Done"
@@ -90,7 +94,7 @@ def test_killed_at_any_moment_the_next_process_goes_on_from_the_journal(steps):
         assert sim.store.open_runs() == []
 
 
-def test_a_session_that_was_about_to_end_when_the_process_ended_can_be_ended_again():
+def test_a_session_that_was_about_to_end_when_the_process_ended_goes_on_and_can_be_ended_again():
     provider = ScriptedProvider(Script(stall()))
     closing = Gate()
 
@@ -106,9 +110,10 @@ def test_a_session_that_was_about_to_end_when_the_process_ended_can_be_ended_aga
             assert sim.dispatcher.step()
         sim.kill()
         sim.settle()
-        assert sim.run(run.id).status == "failed"
+        assert sim.run(run.id).status == "running"
         assert sim.session(session.id).status == "active"
         assert sim.manager.cancel_session(session.id).status == "cancelled"
+        assert sim.run(run.id).status == "cancelled"
         sim.check_promises()
 
 

@@ -9,6 +9,7 @@ from asm_actors.events import Event, EventType
 from asm_actors.journal.store import Store
 from asm_actors.providers.base import prompt_from_input
 from asm_actors.runs.run import Run, RunStatus
+from asm_actors.runs.state import Phase
 from asm_actors.services import RUN_SLOTS, Services, session_name
 from asm_actors.sessions.session import SessionStatus
 from asm_actors.testing.promises import RUN_ENDS
@@ -53,8 +54,12 @@ def liveness_faults(services: Services, limits: Limits) -> Iterator[str]:
     or its places, or all slots, are taken.
     """
     store = services.store
-    open_runs = [run for run in store.open_runs() if run.options.get("submitted") or _is_under_way(run)]
-    under_way = [run for run in open_runs if _is_under_way(run)]
+
+    def is_under_way(run: Run) -> bool:
+        return run.status is not RunStatus.PENDING and not _waits_to_go_on(services, run)
+
+    open_runs = [run for run in store.open_runs() if run.options.get("submitted") or is_under_way(run)]
+    under_way = [run for run in open_runs if is_under_way(run)]
     for run in under_way:
         if prompt_from_input(run.input).split()[0] not in ("stall", "mute"):
             yield f"{run.id} should have ended by itself: {run.input}"
@@ -65,12 +70,15 @@ def liveness_faults(services: Services, limits: Limits) -> Iterator[str]:
     are_slots_free = all(numbers.in_use < (numbers.limit or numbers.in_use + 1) for numbers in slots.values())
     for session in store.sessions(status=SessionStatus.ACTIVE):
         mine = [run for run in open_runs if run.session_id == session.id]
-        n_under_way = sum(map(_is_under_way, mine))
+        n_under_way = sum(map(is_under_way, mine))
         actor = services.whereis(session_name(session.id))
         is_waiting = actor is None or not actor.life.actor.state.holds_slot
         if n_under_way < min(limits.max_concurrent_runs, len(mine)) and are_slots_free and not is_waiting:
-            yield f"{session.id} could start one of {[run.id for run in mine if not _is_under_way(run)]}"
+            yield f"{session.id} could start one of {[run.id for run in mine if not is_under_way(run)]}"
 
 
-def _is_under_way(run: Run) -> bool:
-    return run.status is not RunStatus.PENDING
+def _waits_to_go_on(services: Services, run: Run) -> bool:
+    """Whether a run that was under way once, and is taken up again, still waits for its place or its slot."""
+    session = services.whereis(session_name(run.session_id))
+    ref = None if session is None else session.life.actor.run_ref(run.id)
+    return ref is None or ref.life.actor.state.phase is Phase.WAITING

@@ -85,6 +85,7 @@ class Scenario:
             store=world.store,
             retry=RetryPolicy(max_attempts=3),
             patience=3.0,
+            linger=world.random("linger").choice((None, 0.02, 0.3, 1.5)),
             on_step=self.chaos.on_step,
         )
         self.sim.clock = world.clock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import threading
 from itertools import count
 
@@ -191,3 +192,10 @@ def raises():
             return done
 
     return Raises
+
+
+@pytest.fixture
+def _quiet_logs(caplog):
+    """Crashes are the subject here; their logged tracebacks are not worth the time to format."""
+    for name in ("pykka", "supervisors.reports", "asm_actors"):
+        caplog.set_level(logging.CRITICAL + 1, logger=name)

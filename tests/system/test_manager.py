@@ -197,7 +197,7 @@ def test_a_run_with_a_chosen_id_is_made_once_and_a_finished_one_is_never_overwri
         with raises("already_exists"):
             o.manager.start_run(other.id, "again", id="run-1")
     assert o.manager.get_run("run-1").status is RunStatus.COMPLETED
-    assert o.manager.status()["sessions_live"] == 2, "nobody crashed"
+    assert o.manager.status()["sessions"]["live"] == 2, "nobody crashed"
 
 
 def test_a_repeated_run_with_one_key_is_the_same_run_open_or_over(o):

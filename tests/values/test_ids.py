@@ -69,6 +69,17 @@ def test_sequential_names_are_the_same_in_every_replay():
     ]
 
 
+def test_random_names_lie_in_an_index_in_the_order_of_time(monkeypatch):
+    now = 1_800_000_000_000_000_000
+    monkeypatch.setattr("time.time_ns", lambda: now)
+    early = RandomIds().session()
+    now += 1_000_000
+    late = [RandomIds().session() for _ in range(20)]
+    assert early < min(late)
+    assert {name[4:16] for name in late} == {f"{now // 1_000_000:012x}"}
+    assert len({name[16:] for name in late}) == 20
+
+
 def test_two_random_sources_start_at_different_blocks():
     assert RandomIds().block() != RandomIds().block()
 

@@ -1,0 +1,1 @@
+"""Keeping a journal small and sound: retention, deletion, artifacts, export and import."""

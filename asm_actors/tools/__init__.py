@@ -1,0 +1,1 @@
+"""Tools of the host: Python functions that a model may call."""

@@ -1,0 +1,1 @@
+"""Transcripts: a session's events as the conversation they tell of."""
