@@ -87,6 +87,8 @@ class StartRun(NamedTuple):
     """Its record."""
     progress: Progress | None = None
     """How far it had come, if it is taken up again; None: it begins with its input."""
+    head: int = 0
+    """Sequence number of its session's last event: its own events come after that."""
 
 
 class ToRun(NamedTuple):

@@ -183,6 +183,21 @@ _TABLE: Final = (
         warm_up=False,
         keeps_journal=True,
     ),
+    Bench(
+        "redaction",
+        "What does it cost that no secret reaches the disk?",
+        "Storms with and without redaction, in turns: cpu_ratio is the median of their ratios of CPU seconds. In "
+        "further cases: the CPU of looking at what sessions write, per event, and the rate at which long texts "
+        "are looked at.",
+        (
+            Size("sessions", 500, "Sessions of one storm."),
+            Size("turns", 20, "Storms of each kind; the best of so many tries in the other cases."),
+            _CHUNKS,
+            Size("bytes", 1_000_000, "Size of a long text."),
+        ),
+        pause_ms=0.0,
+        warm_up=False,
+    ),
 )
 
 #: The benches by name, in the order in which they are listed.
@@ -221,6 +236,9 @@ CASES: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
         ("idle", "asm"): "bench.asm_cases.idle:idle",
         ("cancel", "asm"): "bench.asm_cases.cancel:one_by_one",
         ("cancel", "asm_at_once"): "bench.asm_cases.cancel:at_once",
+        ("redaction", "asm"): "bench.asm_cases.redaction:storms",
+        ("redaction", "asm_writes"): "bench.asm_cases.redaction:writes",
+        ("redaction", "asm_texts"): "bench.asm_cases.redaction:texts",
         ("recovery", "asm"): "bench.asm_cases.recovery:recovery",
         ("cold", "asm"): "bench.asm_cases.cold:cold",
     }

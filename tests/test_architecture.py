@@ -36,6 +36,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "asm_actors.records",
         "asm_actors.transitions",
         "asm_actors.capabilities*",
+        "asm_actors.cost*",
         "asm_actors.normalization*",
         "asm_actors.sessions.session",
         "asm_actors.runs.run",
@@ -92,6 +93,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "asm_actors.sessions.birth",
         "asm_actors.sessions.mending",
         "asm_actors.redaction*",
+        "asm_actors.policies*",
         "asm_actors.runs.turn",
         "asm_actors.journal.batch",
         "asm_actors.journal.cursor_book",
@@ -201,7 +203,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 # Docstrings only.
 EMPTY_DOORS = {
     f"asm_actors.{part}"
-    for part in ("journal", "maintenance", "providers", "pubsub", "redaction", "runs", "sessions", "testing")
+    for part in ("journal", "maintenance", "providers", "pubsub", "redaction", "runs", "sessions", "testing", "tools")
 }
 
 PURE_SUPERVISORS = ("drain", "exits", "intensity", "plan", "slots", "spec")

@@ -67,8 +67,8 @@ class JournalActor(Upkeep):
         super().__init__(services)
         self._failing_since: float | None = None
         self._tries = 0
-        # Commits, the first in line, that may have been taken although they failed.
-        self._n_doubtful = 0
+        # Commits in line that may have been taken although they failed, by identity.
+        self._doubtful: set[int] = set()
         self._leaving: ExitReason | None = None
         self._starting = False
         self._lingers = False
@@ -219,6 +219,7 @@ class JournalActor(Upkeep):
         sound = []
         for commit in batch:
             if commit.writer.life in self._fenced:
+                self._doubtful.discard(id(commit))
                 self._refuse(commit, built_on_sand())
             else:
                 sound.append(commit)
@@ -235,15 +236,15 @@ class JournalActor(Upkeep):
                 ref.post(m.HasRoom())
 
     def _start_commit(self, batch: list[m.Commit]) -> None:
-        appends = [commit.append for commit in batch if not is_barrier(commit.append)]
-        if not appends:
+        writes = [commit for commit in batch if not is_barrier(commit.append)]
+        if not writes:
             self._acknowledge(batch, ())
             return
-        commit = (
-            self._services.store.commit
-            if not self._n_doubtful
-            else partial(commit_again, self._services.store)
-        )
+        appends = [commit.append for commit in writes]
+        commit = self._services.store.commit
+        if self._doubtful:
+            doubtful = [number for number, one in enumerate(writes) if id(one) in self._doubtful]
+            commit = partial(commit_again, self._services.store, doubtful=doubtful)
         call = self.dispatcher.run_blocking(partial(commit, appends, sync=self._services.sync), thread=THREAD)
         call.add_done_callback(self._commit_done)
 
@@ -276,8 +277,8 @@ class JournalActor(Upkeep):
 
     def _acknowledge(self, batch: list[m.Commit], answers: Sequence[Any]) -> None:
         self._batcher.finish()
-        if self._n_doubtful:
-            self._n_doubtful = max(0, self._n_doubtful - len(batch))
+        if self._doubtful:
+            self._doubtful.difference_update(map(id, batch))
         tail, place, sleepers = self._tail, iter(answers), self._sleepers
         before = tail.position
         for commit in batch:
@@ -308,14 +309,14 @@ class JournalActor(Upkeep):
         left = self._failing_since + patience - now
         batch = self._batcher.under_way
         assert batch is not None
-        self._n_doubtful = max(self._n_doubtful, len(batch))
+        self._doubtful.update(map(id, batch))
         if left > SHORTEST_PAUSE_S:
             if self._tries > 1:
                 self._batcher.halve()
             self.send_after(min(self._pause(), left), _TryAgain())
             return
         self._batcher.finish()
-        self._n_doubtful -= len(batch)
+        self._doubtful.difference_update(map(id, batch))
         logger.error("%d writes could not be made durable; their writers are told: %s", len(batch), error)
         given_up = AsmError(ErrorCode.STORAGE_WRITE_FAILED, error.message, details=error.details)
         for commit in batch:

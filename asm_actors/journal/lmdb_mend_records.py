@@ -34,7 +34,8 @@ from asm_actors.journal.lmdb_layout import (
 from asm_actors.journal.lmdb_mending import Mending, readable
 from asm_actors.journal.lmdb_rewrite import Contents
 from asm_actors.journal.query import EventFilter
-from asm_actors.journal.replay import disagreements, fold_run, fold_session
+from asm_actors.journal.replay import fold_run, fold_session
+from asm_actors.journal.replay_check import contradictions
 from asm_actors.runs.run import Run
 from asm_actors.sessions.session import Session
 
@@ -219,7 +220,7 @@ def mend_by_events(mending: Mending) -> None:
         if len(events) != session.last_sequence - (session.forked_at or 0):
             continue
         runs = dict(_runs_of(mending, number))
-        if disagreements(session, runs.values(), events):
+        if contradictions(session, runs.values(), events):
             _rebuild(mending, number, session, runs, events)
 
 
@@ -237,9 +238,9 @@ def _rebuild(
     changed = {
         run_number: fold_run([event for event in events if event.run_id == run.id], run)
         for run_number, run in runs.items()
-        if disagreements(session, [run], [event for event in events if event.run_id in (None, run.id)])
+        if contradictions(session, [run], [event for event in events if event.run_id in (None, run.id)])
     }
-    left = disagreements(told, [changed.get(n, run) for n, run in runs.items()], events)
+    left = contradictions(told, [changed.get(n, run) for n, run in runs.items()], events)
     if told.replace(last_sequence=session.last_sequence) != session:
         _put(mending, SESSIONS, number, pack_session, told)
     for run_number, run in changed.items():

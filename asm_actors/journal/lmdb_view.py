@@ -170,6 +170,10 @@ class LmdbView:
             self._edition = edition
             self._forget_erased()
         resume = bytes(tables.get(META, RESUME_KEY) or _ORIGIN)
+        if resume != self._resume:
+            # Before anything new is taken: it may have the name of something that was settled, and then erased.
+            self._recent.forget_before(resume)
+            self._resume = resume
         fresh = [
             (key, bytes(block), unpack_directory(block, LOG, key))
             for key, block in tables.blocks_from(max(resume, self._last_block))
@@ -183,9 +187,6 @@ class LmdbView:
             # All of it was settled between two looks: nothing to replay, but the journal has grown.
             self._last_block = newest[0]
             self._counters = counters_after(unpack_directory(newest[1], LOG, newest[0]))
-        if resume != self._resume:
-            self._recent.forget_before(resume)
-            self._resume = resume
 
     def spot(self, session_id: str) -> Spot | None:
         """Return where a session stands, or None if it is unknown."""

@@ -1,124 +1,19 @@
-"""What runs cost, in US dollars: rates, and the sums over runs. Their tokens are counted in ``usage``."""
+"""What runs cost, in US dollars: sums over runs. Rates stand in ``cost.pricing``, tokens are counted in ``usage``."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import fsum
-from typing import Any, Final
+from typing import Any
 
 from attrs import asdict, frozen
 
-from asm_actors.journal.usage import UNKNOWN, count_of, model_of, tokens_of
+from asm_actors.cost.pricing import PricingTable, Rates
+from asm_actors.journal.usage import UNKNOWN, model_of, tokens_of
 from asm_actors.runs.run import Run
-from asm_actors.serialization import check_number, invalid
 
 __all__ = ["CostSummary", "ModelCost", "PricingTable", "ProviderCost", "Rates", "cost_summary_of"]
-
-_DEFAULT: Final = "default"
-
-
-@frozen
-class Rates:
-    """What a model costs, in US dollars per token."""
-
-    input: float
-    output: float
-    cache_read: float | None = None
-    """Of a prompt token that the provider had cached; None: as any prompt token."""
-    cache_creation: float | None = None
-    """Of a prompt token that the provider puts into its cache; None: as any prompt token."""
-
-    def cost_usd(self, run: Run) -> float:
-        """Return what a run cost by these rates."""
-        used = tokens_of(run)
-        read, made = self.cache_read, self.cache_creation
-        return (
-            used.input * self.input
-            + used.output * self.output
-            + count_of(run.token_usage, "cache_read_tokens") * (self.input if read is None else read)
-            + count_of(run.token_usage, "cache_creation_tokens") * (self.input if made is None else made)
-        )
-
-
-_RATE_NAMES: Final = {
-    "input": "input",
-    "output": "output",
-    "cached_input": "cache_read",
-    "cache_read": "cache_read",
-    "cache_creation": "cache_creation",
-}
-
-
-def _rates(value: object, path: str) -> Rates:
-    if not isinstance(value, Mapping):
-        raise invalid(path, "must be a map of rates in US dollars per token (input, output, …)", value)
-    unknown = [name for name in value if name not in _RATE_NAMES]
-    if unknown:
-        raise invalid(path, f"has rates for {', '.join(_RATE_NAMES)} only", unknown[0])
-    found = {
-        _RATE_NAMES[name]: check_number(rate, f"{path}.{name}")
-        for name, rate in value.items()
-        if rate is not None
-    }
-    if "input" not in found or "output" not in found:
-        raise invalid(path, "must have the rates input and output", sorted(found))
-    return Rates(**found)
-
-
-@frozen
-class PricingTable:
-    """What the models of providers cost, in US dollars per token.
-
-    Attributes:
-        rates: by provider and model. The model ``default`` stands for those of a provider that have no rates.
-    """
-
-    rates: Mapping[str, Mapping[str, Rates]]
-
-    @classmethod
-    def of(cls, table: PricingTable | Mapping[str, Any] | None) -> PricingTable:
-        """Read a table; None gives an empty one.
-
-        Args:
-            table: ``{provider: {model: {"input": …, "output": …, "cached_input": …, "cache_creation": …}}}`` in US
-                dollars per token, of which the last two may be missing; ``{provider: {"input": …, "output": …}}`` gives
-                all models of a provider the same rates.
-
-        Raises:
-            ValidationError: it is malformed; the message names the place.
-        """
-        if isinstance(table, PricingTable):
-            return table
-        if not isinstance(table, Mapping | None):
-            raise invalid("pricing_table", "must be a map from providers to models to rates", table)
-        rates: dict[str, dict[str, Rates]] = {}
-        for provider, models in (table or {}).items():
-            path = f"pricing_table.{provider}"
-            if not isinstance(models, Mapping):
-                raise invalid(path, "must be a map from models to rates", models)
-            if "input" in models and not isinstance(models["input"], Mapping):
-                rates[provider] = {_DEFAULT: _rates(models, path)}
-            else:
-                rates[provider] = {model: _rates(found, f"{path}.{model}") for model, found in models.items()}
-        return cls(rates)
-
-    def rates_of(self, provider: str, model: str | None) -> Rates | None:
-        """Return a model's rates: its own, those of the longest name that it begins with, else the default."""
-        models = self.rates.get(provider, {})
-        if model is not None:
-            alike = [name for name in models if model.startswith(name)]
-            if alike:
-                return models[max(alike, key=len)]
-        return models.get(_DEFAULT)
-
-    def cost_usd(self, run: Run) -> float | None:
-        """Return what a run cost: as it was recorded, else by these rates; None if neither is known."""
-        if run.cost_usd is not None:
-            return run.cost_usd
-        rates = self.rates_of(run.provider or UNKNOWN, model_of(run))
-        return None if rates is None else rates.cost_usd(run)
-
 
 @frozen
 class ProviderCost:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final, Protocol
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import Event, EventType
 from asm_actors.journal.query import EventPage
-from asm_actors.journal.replay import disagreements
+from asm_actors.journal.replay import disagreements, fold_run
 from asm_actors.runs.run import Run
 from asm_actors.sessions.session import Session
 
-__all__ = ["replay_problems"]
+__all__ = ["contradictions", "replay_problems"]
 
 _PAGE: Final = 256
 _EVENTS: Final = 4096
@@ -71,13 +71,36 @@ def _of_session(store: _Store, session: Session) -> list[str]:
                 if len(events) != session.last_sequence - (session.forked_at or 0):
                     # Some were erased, and what they told is not told any more.
                     return []
-                return [f"records: {problem}" for problem in disagreements(session, runs, events)]
+                return [f"records: {problem}" for problem in contradictions(session, runs, events)]
             session = again
         except AsmError as error:
             if error.code in (ErrorCode.STORAGE_READ_FAILED, ErrorCode.SESSION_NOT_FOUND):
                 return []
             raise
     return []
+
+
+def contradictions(session: Session, runs: Collection[Run], events: list[Event]) -> list[str]:
+    """Tell where the records of a session and its runs contradict their events, tokens included.
+
+    Args:
+        session: its record.
+        runs: the records of its runs.
+        events: its own events, none of them erased.
+    """
+    return [*disagreements(session, runs, events), *_miscounted(runs, events)]
+
+
+def _miscounted(runs: Collection[Run], events: list[Event]) -> Iterator[str]:
+    """Compare the tokens that runs used with those that their events tell; only runs that are over are compared."""
+    of_run: dict[str, list[Event]] = {run.id: [] for run in runs}
+    for event in events:
+        if event.run_id in of_run:
+            of_run[event.run_id].append(event)
+    for run in runs:
+        told = fold_run(of_run[run.id], run)
+        if run.is_terminal and told.is_terminal and run.token_usage != told.token_usage:
+            yield f"run {run.id} used {run.token_usage}, and {told.token_usage} by its events"
 
 
 def _own_events(store: _Store, session_id: str) -> list[Event]:

@@ -28,7 +28,7 @@ from asm_actors.maintenance.export import FORMAT, FORMAT_VERSION, opened
 from asm_actors.maintenance.hands import Hands
 from asm_actors.maintenance.lines import UNFINISHED, End, Header, LineReader, at_line
 from asm_actors.maintenance.report import MaintenanceProgress, OnProgress
-from asm_actors.runs.run import Run
+from asm_actors.runs.run import Run, RunStatus
 from asm_actors.serialization import invalid
 from asm_actors.sessions.session import Session
 
@@ -80,6 +80,8 @@ class _Pending:
     drafts: list[Draft] = field(factory=list)
     holes: list[int] = field(factory=list)
     runs: list[Run] = field(factory=list)
+    open_runs: list[Run] = field(factory=list)
+    """Open ones that have their places in the journal already, as if they were over."""
     artifacts: list[Artifact] = field(factory=list)
     n_runs: int = 0
     n_open: int = 0
@@ -263,23 +265,25 @@ class Importer:
     # --- Writing -----------------------------------------------------------------------------------------------
 
     def _write_part(self, now: _Pending) -> None:
-        """Write what is there of a session, behind a record that hides it. Open runs come with the real one."""
+        """Write what is there of a session, behind a record that hides it. That runs are open comes with the real one."""
         if not now.is_staged:
             self._commit_ready()
         hidden = None
         if not now.is_staged:
             hidden = now.session.replace(deleted_us=now.session.created_us, metadata={UNFINISHED: True})
-        over = [run for run in now.runs if run.is_terminal]
+        # So that all runs keep their order, an open one takes its place now.
+        over = [run if run.is_terminal else run.replace(status=RunStatus.CANCELLED) for run in now.runs]
         self._commit([self._append(now, hidden, over)], [now])
         now.is_staged = True
-        now.runs = [run for run in now.runs if not run.is_terminal]
+        now.open_runs += [run for run in now.runs if not run.is_terminal]
+        now.runs = []
         now.drafts, now.written = [], now.head
         holes, now.holes = now.holes, []
         if holes:
             self.hands.write(lambda: self._store.prune_events(now.session.id, holes))
 
     def _complete(self, now: _Pending) -> None:
-        self._commit([self._append(now, now.session, now.runs)], [now])
+        self._commit([self._append(now, now.session, now.open_runs)], [now])
         self._now = None
         self._count(now)
 

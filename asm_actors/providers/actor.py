@@ -54,8 +54,10 @@ class _Call:
     """One turn that is being answered: between the task that reads the stream and the run that takes the items."""
 
     __slots__ = (
+        "before",
         "begun",
         "cancelled",
+        "closers",
         "credit",
         "flushing",
         "held",
@@ -79,6 +81,10 @@ class _Call:
         self.begun = False
         self.cancelled = False
         self.room: asyncio.Future[None] | None = None
+        # The call of an earlier life of the run, while its stream is being closed.
+        self.before: asyncio.Task[None] | None = None
+        # Refs of later lives of the run that are told when this stream is closed.
+        self.closers: tuple[Any, ...] = ()
 
 
 class ProviderActor(Actor):
@@ -113,6 +119,8 @@ class ProviderActor(Actor):
             self._more(message.run_id, message.batches)
         elif kind is m.CancelTurn:
             self._cancel(message.run_id)
+        elif kind is m.CloseTurn:
+            self._close(message)
         elif kind is Down:
             self._run_gone(message.ref)
         else:
@@ -147,31 +155,56 @@ class ProviderActor(Actor):
         if self._is_leaving:
             return  # the run watches this actor, and hears of its end
         run_id = message.request.run_id
+        before = self._calls.get(run_id)
         call = self._calls[run_id] = _Call(message.run, message.request, self.monitor(message.run))
+        if before is not None:
+            # Of an earlier life of the run: the new stream is opened when the old one is closed.
+            call.before = before.task
+            if not before.cancelled:
+                self._give_up(before)
         self._started += 1
         call.task = self.spawn(self._answer(call), name=run_id)
 
     def _cancel(self, run_id: str) -> None:
         call = self._calls.get(run_id)
         # No call: it ended just now, and its last items are on their way.
-        if call is not None and call.task is not None:
-            call.cancelled = True
+        if call is not None:
+            self._give_up(call)
+
+    def _give_up(self, call: _Call) -> None:
+        if call.task is None:
+            return
+        call.cancelled = True
+        if call.begun:
             call.task.cancel()
-            if not call.begun:
-                # A task that is cancelled before its first step never runs at all.
-                self._stopped(call)
-                self._forget(call)
+        elif call.before is None:
+            # A task that is cancelled before its first step never runs at all.
+            call.task.cancel()
+            self._stopped(call)
+            self._forget(call)
+        # Else it begins by waiting for the one before it, and then finds that it is given up.
 
     def _run_gone(self, ref: Any) -> None:
-        for run_id, call in self._calls.items():
+        for call in self._calls.values():
             if call.run is ref:
-                self._cancel(run_id)
+                self._give_up(call)
                 return
+
+    def _close(self, message: m.CloseTurn) -> None:
+        call = self._calls.get(message.run_id)
+        if call is None:
+            message.run.post(m.TurnStopped(()))
+            return
+        call.closers = (*call.closers, message.run)
+        if not call.cancelled:
+            self._give_up(call)
 
     async def _answer(self, call: _Call) -> None:
         call.begun = True
         try:
-            error = await self._attempts(call)
+            if call.before is not None:
+                await self._closed(call, call.before)
+            error = None if call.cancelled else await self._attempts(call)
         except asyncio.CancelledError:
             if call.cancelled:  # else this actor is ending, and the run hears of that
                 self._stopped(call)
@@ -184,7 +217,18 @@ class ProviderActor(Actor):
         finally:
             self._forget(call)
 
+    async def _closed(self, call: _Call, before: asyncio.Task[None]) -> None:
+        """Wait until the stream of the run's earlier life is closed, also if this call is given up meanwhile."""
+        while not before.done():
+            try:
+                await asyncio.wait([before])
+            except asyncio.CancelledError:
+                if not call.cancelled:
+                    raise  # this actor is ending
+
     def _forget(self, call: _Call) -> None:
+        for run in call.closers:
+            run.post(m.TurnStopped(()))
         self.demonitor(call.monitor)
         if self._calls.get(call.request.run_id) is call:
             del self._calls[call.request.run_id]

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from asm_actors.providers.base import TurnRequest
     from asm_actors.providers.items import Item
 
-__all__ = ["CREDIT", "CancelTurn", "More", "StartTurn", "TurnItems", "TurnRetries", "TurnStopped"]
+__all__ = [
+    "CREDIT",
+    "CancelTurn",
+    "CloseTurn",
+    "More",
+    "StartTurn",
+    "TurnItems",
+    "TurnRetries",
+    "TurnStopped",
+]
 
 
 class StartTurn(NamedTuple):
@@ -45,6 +54,15 @@ class CancelTurn(NamedTuple):
 
     run_id: str
     """Whose turn."""
+
+
+class CloseTurn(NamedTuple):
+    """From a run that was taken up again: see to it that no stream of an earlier life of it is open; `TurnStopped`."""
+
+    run: Any
+    """Ref of the run's actor, which is told when it is so."""
+    run_id: str
+    """Whose stream."""
 
 
 class TurnItems(NamedTuple):

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from asm_actors.redaction.pattern import HOLD, beginnings
 from asm_actors.redaction.rule import HEAD, NEVER, KnownRule, Rule, Span, any_of, forms_of
 from asm_actors.redaction.settings import Redaction, patterns_of
 
 __all__ = ["Finder", "folded", "replaced"]
+
+_MAX_ENDS: Final = 8192
+"""Ends of texts of which is remembered whether a head may begin there."""
 
 
 class Finder:
@@ -40,10 +44,12 @@ class Finder:
         heads = [head for pattern in patterns for head in pattern.beginnings]
         # Whether a secret's head may begin at the end of a text.
         self.partial = (re.compile(beginnings(heads)) if heads else NEVER).search
-        # Heads whose pivot comes late are noticed before it by their last four characters.
-        self.ends = frozenset(
+        # Heads whose pivot comes late are noticed before it by the last four characters of a text.
+        self._late = frozenset(
             head[place - HEAD - 1 : place] for head in heads for place in range(HEAD + 1, len(head) + 1)
         )
+        # Of four last characters of texts, whether a head may begin there: most of them come again and again.
+        self.ends: dict[str, bool] = {}
         self._longest = max(map(len, heads), default=0)
 
     def __repr__(self) -> str:
@@ -80,6 +86,19 @@ class Finder:
 
     # --- Streams: see `redaction.stream` ---------------------------------------------------------------------------
 
+    def may_end(self, end: str) -> bool:
+        """Whether a text that ends in these characters, at most four, may end in the beginning of a secret's head.
+
+        What stands before them may be the rest of an escape, and then a word begins where none seems to.
+        """
+        found = end in self._late or any(
+            self.partial(before + end, len(before)) is not None for before in ("", "\\", "%", "%3", "a")
+        )
+        if len(self.ends) >= _MAX_ENDS:
+            self.ends.clear()
+        self.ends[end] = found
+        return found
+
     def held_from(self, text: str, start: int) -> tuple[int, bool]:
         """Return where, at or behind `start`, the end of a text begins that may become a secret.
 
@@ -97,7 +116,7 @@ class Finder:
             is_armed = True
             held = min(held, found.start())
         # Inside of a word a head is shown; what follows it is not.
-        return held, is_armed or text[-HEAD - 1 :] in self.ends
+        return held, is_armed or text[-HEAD - 1 :] in self._late
 
 
 def folded(text: str) -> str:

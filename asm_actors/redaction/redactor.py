@@ -206,7 +206,11 @@ class Redactor(Finder):
         Raises:
             ValidationError: It holds a secret. The error does not show it.
         """
-        if value in self._short or self.suspect(value) is None:
+        if value in self._short:
+            return
+        if self.suspect(value) is None:
+            if len(value) <= _SHORT and len(self._short) < _MAX_KEYS:
+                self._short.add(value)
             return
         found = self.spans(value)
         if found:

@@ -20,6 +20,8 @@ _CONTEXT: Final = 256
 _MUCH: Final = 2048
 """Characters of a text that are kept at most; only if there are more the oldest are forgotten."""
 _WORD: Final = re.compile(r"\S*")
+_END: Final = 8
+"""Characters of what ends a secret, such as the last line of a key."""
 _LONGEST: Final = 8192
 """Characters of a secret that goes on after which it is replaced, and what follows is dropped until it ends."""
 
@@ -31,14 +33,25 @@ class StreamRedactor:
         redactor: What finds the secrets.
     """
 
-    __slots__ = ("_held", "_inside", "_is_armed", "_redactor", "_seen")
+    __slots__ = (
+        "_ends",
+        "_held",
+        "_inside",
+        "_is_armed",
+        "_redactor",
+        "_seen",
+        "_skipped",
+        "_suspect",
+    )
 
     def __init__(self, redactor: Finder) -> None:
         self._redactor = redactor
+        self._suspect, self._ends = redactor.suspect, redactor.ends
         self._seen = ""
         self._held = ""
         self._is_armed = False
         self._inside: re.Pattern[str] | None = None
+        self._skipped = ""
 
     @property
     def is_holding(self) -> bool:
@@ -56,17 +69,12 @@ class StreamRedactor:
             return False
         seen = self._seen
         whole = seen + text
-        redactor = self._redactor
         # A pivot may have begun in the piece before.
-        start = max(0, len(seen) - HEAD)
-        if redactor.suspect(whole, start) is not None:
+        if self._suspect(whole, len(seen) - HEAD if len(seen) > HEAD else 0) is not None:
             return False
         end = whole[-HEAD - 1 :]
-        if end.isalpha() and len(end) > HEAD:
-            # The middle of a longer word, or its end: most often.
-            if end in redactor.ends:
-                return False
-        elif redactor.partial(whole, max(len(seen), len(whole) - HEAD)) is not None:
+        may_begin = self._ends.get(end)
+        if may_begin or (may_begin is None and self._redactor.may_end(end)):
             return False
         self._seen = whole if len(whole) < _MUCH else whole[-_CONTEXT:]
         return True
@@ -96,7 +104,7 @@ class StreamRedactor:
         if self._inside is not None:
             self._is_armed = not is_last
             if is_last:
-                self._inside = None
+                self._inside, self._skipped = None, ""
         return shown
 
     def _decided(self, whole: str, start: int, spans: list[Span]) -> tuple[int, bool]:
@@ -118,11 +126,16 @@ class StreamRedactor:
         return end, is_armed
 
     def _skip(self, text: str, rest: re.Pattern[str]) -> str:
-        found = rest.match(text)
+        # What ends it may have begun in the piece before.
+        whole = self._skipped + text
+        found = rest.match(whole)
         place = found.end() if found is not None else 0
-        if place < len(text):
+        self._skipped = ""
+        if place < len(whole):
             self._inside = None
-        return text[place:]
+        else:
+            self._skipped = whole[-_END:]
+        return whole[place:]
 
 
 def _context(shown: str, spans: list[Span]) -> str:

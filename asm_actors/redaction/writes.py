@@ -45,15 +45,28 @@ _join: Final = "".join
 class _Text(StreamRedactor):
     """What one run streams just now."""
 
-    __slots__ = ("is_changed", "is_thinking", "last")
+    __slots__ = ("correlation_id", "is_changed", "is_thinking", "last")
 
-    def __init__(self, redactor: Redactor) -> None:
+    def __init__(self, redactor: Redactor, correlation_id: str | None) -> None:
         super().__init__(redactor)
         self.is_thinking = False
+        self.correlation_id: Any = correlation_id
+        """That of its pieces; nothing's if it holds a secret, so that each piece is looked at by itself."""
+        if correlation_id is not None and redactor.text(correlation_id) != correlation_id:
+            self.correlation_id = ...
         self.is_changed = False
         """Whether not all of it passed as it was."""
         self.last: Draft | None = None
         """The newest piece that was looked at by itself."""
+
+    def is_text(self, said: Sequence[Any], correlation_id: str | None) -> bool:
+        """Take pieces of text if they can be shown as they are; else none of them is taken."""
+        if self.is_thinking or correlation_id is not self.correlation_id:
+            return False
+        try:
+            return self.passes(said[0] if len(said) == 1 else _join(said))
+        except TypeError:
+            return False  # one of them is no text
 
 
 class WriteRedactor:
@@ -93,30 +106,47 @@ class WriteRedactor:
 
     def drafts(self, drafts: Sequence[Draft]) -> Sequence[Draft]:
         """Return the events to write, in order."""
+        # What the pieces of text say that are as `runs.turn` makes them: the same text twice, and nothing else.
+        said: list[Any] = []
         try:
-            said: list[Any] = [draft[3]["delta"] for draft in drafts if draft[0] is _STREAMED]
+            for draft in drafts:
+                if draft[0] is _STREAMED:
+                    data = draft[3]
+                    text = data["delta"]
+                    if data["content"] is text and len(data) == 2:
+                        said.append(text)
         except KeyError:
             return self._one_by_one(drafts)
-        if not said:
-            return self._others(drafts, [])
         if len(said) == len(drafts):
+            # The hot path: one run streams, and nothing in what it says looks like a secret.
+            known, run_id = self._texts, drafts[0][2]
+            if (
+                known is not None
+                and len(known) == 1
+                and run_id in known
+                and drafts[-1][2] is run_id
+                and known[run_id].is_text(said, drafts[0][6])
+            ):
+                return drafts
             return self._pieces(drafts, said)
-        # Pieces of text mostly stand in one row, before or behind what else there is.
         types = [draft[0] for draft in drafts]
+        count = types.count(_STREAMED)
+        if not count:
+            return self._others(drafts, [])
         start = types.index(_STREAMED)
-        end = start + len(said)
-        made: list[Draft] = []
-        if types[start:end].count(_STREAMED) == len(said):
-            self._others(drafts[:start], made)
-            made += self._pieces(drafts[start:end], said)
-            return self._others(drafts[end:], made)
-        return self._one_by_one(drafts)
+        end = start + count
+        if len(said) < count or types[start:end].count(_STREAMED) < count:
+            return self._one_by_one(drafts)
+        # Pieces of text mostly stand in one row, before or behind what else there is.
+        made = self._others(drafts[:start], [])
+        made += self._pieces(drafts[start:end], said)
+        return self._others(drafts[end:], made)
 
     def _one_by_one(self, drafts: Sequence[Draft]) -> list[Draft]:
         made: list[Draft] = []
         for draft in drafts:
             if draft[0] is _STREAMED:
-                made += self._pieces((draft,), [draft[3].get("delta")])
+                made += self._pieces((draft,), ())
             else:
                 self._others((draft,), made)
         return made
@@ -154,29 +184,23 @@ class WriteRedactor:
             return draft
         return draft._replace(data=data, metadata=metadata, correlation_id=correlation)
 
-    def _pieces(self, pieces: Sequence[Draft], said: list[Any]) -> Sequence[Draft]:
-        """Take pieces of text, as many as came at once, and what they say."""
+    def _pieces(self, pieces: Sequence[Draft], said: Sequence[Any]) -> Sequence[Draft]:
+        """Take pieces of text, as many as came at once, and what they say if it is all that they hold."""
         texts = self._texts
         if texts is None:
             texts = self._texts = {}
         run_id = pieces[0][2]
         text = texts.get(run_id)
         if text is None:
-            text = texts[run_id] = _Text(self._redactor)
-        if pieces[-1][2] is run_id and not text.is_thinking:
-            # All are made alike (`runs.turn`): the text twice, which in a piece of thinking is empty.
-            data = pieces[0][3]
-            if len(data) == 2 and data.get("content") is said[0] and all(said):
-                try:
-                    if text.passes(_join(said)):
-                        return pieces
-                except TypeError:
-                    pass  # one of them is no text
+            text = texts[run_id] = _Text(self._redactor, pieces[0][6])
+        is_one = len(texts) == 1 or all(piece[2] is run_id for piece in pieces)
+        if said and is_one and text.is_text(said, pieces[0][6]):
+            return pieces
         made: list[Draft] = []
         for piece in pieces:
             one = texts.get(piece.run_id)
             if one is None:
-                one = texts[piece.run_id] = _Text(self._redactor)
+                one = texts[piece.run_id] = _Text(self._redactor, piece.correlation_id)
             one.is_changed = True
             self._take_one(one, piece, made)
         return made
@@ -218,6 +242,8 @@ class WriteRedactor:
         text = self._texts.pop(run_id, None)
         if text is None:
             return
+        if not self._texts:
+            self._texts = None
         if text.is_changed:
             self._flush(text, made)
         else:

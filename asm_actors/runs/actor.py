@@ -21,7 +21,7 @@ from asm_actors.effects import (
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal.append import EMPTY
 from asm_actors.journal.messages import HasRoom
-from asm_actors.providers.messages import More, StartTurn
+from asm_actors.providers.messages import CloseTurn, More, StartTurn
 from asm_actors.runs import state as core
 from asm_actors.runs.request import correlation_of, provider_of, request_for, tools_for
 from asm_actors.runs.resumption import Progress
@@ -55,6 +55,7 @@ class RunActor(Actor):
         session: The session's record at the start of the run.
         run: The run's record.
         progress: How far it had come, if it is taken up again.
+        head: Sequence number of the session's last event.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class RunActor(Actor):
         session: Session,
         run: Run,
         progress: Progress | None = None,
+        head: int = 0,
     ) -> None:
         super().__init__()
         self._services = services
@@ -87,6 +89,7 @@ class RunActor(Actor):
             correlation_of(session, run),
             resumable=provider is not None and provider.resumable,
             tools=tools,
+            head=head,
         )
         if tools:
             self.state.turn = Turn(host_tools=tools)
@@ -168,7 +171,7 @@ class RunActor(Actor):
     # --- The provider ------------------------------------------------------------------------------------------
 
     def _to_provider(self, message: Any) -> None:
-        if type(message) is not StartTurn:
+        if type(message) is not StartTurn and type(message) is not CloseTurn:
             if type(message) is More and self._services.directory.journal_is_behind:
                 # Back-pressure of the journal: it says `HasRoom` when its line is short again.
                 if not self._held_back:

@@ -78,7 +78,9 @@ class RunState:
     """Deaths of the provider that one run survives."""
     tools: Mapping[str, Tool] = EMPTY
     """Tools of the host which the model may call, by name."""
-    calls: dict[str, Call] = field(factory=dict)
+    head: int = 0
+    """Sequence number of its session's last event when it was started."""
+    calls: Mapping[str, Call] = EMPTY
     """Calls of the last completed turn, which the host answers before the next one."""
     phase: Phase = Phase.WAITING
     turn: Turn = field(factory=Turn)
@@ -92,7 +94,7 @@ class RunState:
     wants_more: bool = False
     """Items are there to be asked for, but the window is full."""
     ending: Ending | None = None
-    to_call: list[Call] = field(factory=list)
+    to_call: Sequence[Call] = ()
     """Calls that begin as soon as their start is durable."""
     n_before_calls: int = 0
     """Events that must be durable before that."""

@@ -209,6 +209,18 @@ class Run:
         """
         return self._moved(status, now, {})
 
+    def begun(self, now: int, from_sequence: int) -> Run:
+        """Return this pending run as running.
+
+        Args:
+            now: microseconds since the epoch.
+            from_sequence: the last sequence number of its session.
+
+        Raises:
+            StateError: ``invalid_transition``: it is over.
+        """
+        return self._moved(RunStatus.RUNNING, now, {"from_sequence": from_sequence})
+
     def with_output(
         self,
         output: Mapping[str, Any],

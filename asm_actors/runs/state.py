@@ -105,7 +105,7 @@ def _slot_taken(state: RunState, message: SlotTaken, now: int) -> list[Effect]:
     if state.run.status is RunStatus.RUNNING:
         state.phase = Phase.RECOVERING
         return [ToSession(RunBarrier(state.run.id))]
-    state.run = state.run.with_status(RunStatus.RUNNING, now)
+    state.run = state.run.begun(now, state.head)
     drafts = [
         draft(state, EventType.MESSAGE_SENT, now, {"role": said["role"], "content": said["content"]})
         for said in state.request.messages

@@ -39,8 +39,12 @@ def _stop(state: RunState, ending: Ending, now: int) -> list[Effect]:
         state.phase = Phase.STOPPING
         stop: Effect = ToProvider(p.CancelTurn(state.run.id))
     elif state.phase is Phase.CALLING:
-        state.phase, state.to_call = Phase.STOPPING_CALLS, []
+        state.phase, state.to_call = Phase.STOPPING_CALLS, ()
         stop = StopTools(state.run.id)
+    elif state.phase is not Phase.PARKED and state.run.status is RunStatus.RUNNING:
+        # It is taken up again, and has not gone on: a stream of its earlier life may still be being closed.
+        state.phase = Phase.STOPPING
+        stop = ToProvider(p.CloseTurn(None, state.run.id))
     else:
         return finish_stop(state, [], now)
     return [stop, SetTimer("stop", STOP_PATIENCE_S, StopOverdue())]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from asm_actors.effects import CallTool, Effect
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import EventType
-from asm_actors.journal.append import Draft
+from asm_actors.journal.append import EMPTY, Draft
 from asm_actors.runs.calls import Call, answers_of
 from asm_actors.runs.execution import Handler, Phase, RunState, append, draft, start_turn
 from asm_actors.runs.notices import ToolEnded
@@ -31,9 +31,9 @@ def answer_calls(state: RunState, drafts: list[Draft], run: Run | None, now: int
         now: Microseconds since the epoch.
     """
     state.phase = Phase.CALLING
-    for call in state.calls.values():
-        if call.answer is None:
-            _begin(state, call, drafts, now)
+    state.to_call = [
+        call for call in state.calls.values() if call.answer is None and _begins(state, call, drafts, now)
+    ]
     if state.to_call:
         effect = append(state, drafts, run, is_awaited=True)
         state.n_before_calls = state.n_pending
@@ -42,37 +42,36 @@ def answer_calls(state: RunState, drafts: list[Draft], run: Run | None, now: int
     return [*effects, *_all_answered(state)]
 
 
-def _begin(state: RunState, call: Call, drafts: list[Draft], now: int) -> None:
+def _begins(state: RunState, call: Call, drafts: list[Draft], now: int) -> bool:
+    """Whether a call is to be made; if not, it is answered."""
     turn = state.request.turn
     if call.is_unknown:
         drafts.append(draft(state, EventType.TOOL_CALL_FAILED, now, call.lose(turn)))
-        return
+        return False
     if call.decision == "denied":
         error = AsmError(ErrorCode.TOOL_PERMISSION_DENIED, f"the call of {call.name} was denied")
-        _refuse(state, call, error, drafts, now)
-        return
+        return _refuse(state, call, error, drafts, now)
     tool = state.tools.get(call.name)
     if tool is None:
         known = ", ".join(state.tools) or "none"
         error = AsmError(ErrorCode.TOOL_NOT_FOUND, f"there is no tool {call.name!r}; there are: {known}")
-        _refuse(state, call, error, drafts, now)
-        return
+        return _refuse(state, call, error, drafts, now)
     fault = tool.fault_of(call.input)
     if fault is not None:
-        _refuse(state, call, AsmError(ErrorCode.TOOL_ERROR, fault), drafts, now)
-        return
+        return _refuse(state, call, AsmError(ErrorCode.TOOL_ERROR, fault), drafts, now)
     call.attempt += 1
     call.is_started, call.safe_to_repeat, call.decision = True, tool.safe_to_repeat, None
     drafts.append(draft(state, EventType.TOOL_CALL_STARTED, now, call.started_data(turn)))
-    state.to_call.append(call)
+    return True
 
 
-def _refuse(state: RunState, call: Call, error: AsmError, drafts: list[Draft], now: int) -> None:
+def _refuse(state: RunState, call: Call, error: AsmError, drafts: list[Draft], now: int) -> bool:
     """Answer a call that cannot be made."""
     turn = state.request.turn
     if not call.is_announced and not call.attempt:
         drafts.append(draft(state, EventType.TOOL_CALL_STARTED, now, call.started_data(turn)))
     drafts.append(draft(state, EventType.TOOL_CALL_FAILED, now, call.fail(error, turn)))
+    return False
 
 
 def begin_when_durable(state: RunState, count: int) -> list[Effect]:
@@ -80,7 +79,7 @@ def begin_when_durable(state: RunState, count: int) -> list[Effect]:
     state.n_before_calls -= count
     if state.n_before_calls > 0 or state.phase is not Phase.CALLING:
         return []
-    calls, state.to_call = state.to_call, []
+    calls, state.to_call = state.to_call, ()
     return [CallTool(call.id, call.name, call.input) for call in calls]
 
 
@@ -103,7 +102,7 @@ def _all_answered(state: RunState) -> list[Effect]:
     request = state.request
     messages = (*request.messages, *answers_of(state.calls.values()))
     state.request = request._replace(turn=request.turn + 1, attempt=1, messages=messages)
-    state.calls = {}
+    state.calls = EMPTY
     return [start_turn(state)]
 
 

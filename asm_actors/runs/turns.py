@@ -53,7 +53,9 @@ def _items(state: RunState, message: p.TurnItems, now: int) -> list[Effect]:
     drafts = _take(state, message.items, now)
     if message.is_last:
         return _turn_over(state, drafts, message.error, now)
-    effects: list[Effect] = [append(state, drafts, _marked(state))] if drafts else []
+    effects: list[Effect] = []
+    if drafts:
+        effects.append(append(state, drafts, _marked(state) if state.turn.has_called else None))
     state.n_heard += 1
     if state.n_pending >= WINDOW:
         state.wants_more = True
@@ -77,7 +79,7 @@ def _marked(state: RunState) -> Run | None:
     A record that says nothing of the kind, and of no completed turn, need not be looked behind when the run is
     recovered: nothing can have happened that must not happen twice.
     """
-    if state.is_marked or not state.turn.has_called or state.run.turn_count:
+    if state.is_marked or state.run.turn_count:
         return None
     state.is_marked = True
     metadata = {**state.run.provider_metadata, CALLED: True}

@@ -134,7 +134,7 @@ class SessionActor(LoadingActor):
     def _start_run(self, effect: fx.StartRun) -> None:
         run = effect.run
         ref = self.start_child(
-            RunActor, self._services, self.actor_ref, self.state.session, run, effect.progress
+            RunActor, self._services, self.actor_ref, self.state.session, run, effect.progress, effect.head
         )
         if self._runs is None or self._run_ids is None:
             self._runs, self._run_ids = {}, {}

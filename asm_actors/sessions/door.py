@@ -55,14 +55,16 @@ def check_names(services: Services, record: Session | Run, *, has_chosen_id: boo
     redactor = services.redactor
     if redactor is None:
         return
-    names = [("id", record.id)] if has_chosen_id else []
-    names += ("provider", record.provider or ""), ("idempotency_key", record.idempotency_key or "")
+    if has_chosen_id:
+        redactor.check_name(record.id, "id")
+    if record.provider is not None:
+        redactor.check_name(record.provider, "provider")
+    if record.idempotency_key is not None:
+        redactor.check_name(record.idempotency_key, "idempotency_key")
     if isinstance(record, Session):
-        names.append(("agent_id", record.agent_id))
-        names += (("tags", tag) for tag in record.tags)
-    for field, name in names:
-        if name:
-            redactor.check_name(name, field)
+        redactor.check_name(record.agent_id, "agent_id")
+        for tag in record.tags:
+            redactor.check_name(tag, "tags")
 
 
 def admit(services: Services, state: SessionState, message: Any) -> Any:

@@ -164,7 +164,7 @@ def _take_up(
         return effects + state.start_next()
     entry.phase = Phase.STARTED
     kept, entry.progress = entry.progress, None
-    return [*effects, StartRun(entry.run, kept)]
+    return [*effects, StartRun(entry.run, kept, state.head)]
 
 
 def interruptions(state: SessionState, now: int) -> list[Effect]:

@@ -91,9 +91,8 @@ def cancel_entry(
     state: SessionState, run_id: str, entry: RunEntry, reason: str | None, now: int
 ) -> list[Effect]:
     """Cancel an open run: at once if it waits in its session, else by its own actor."""
-    if entry.phase is Phase.STARTED:
-        entry.is_stopping = True
-        return [ToRun(run_id, CancelRun(reason, run_id))]
+    if entry.phase is Phase.STARTED or _may_have_a_stream(entry):
+        return _tell_to_end(state, entry, CancelRun(reason, run_id))
     return _end_waiting(state, entry, RunStatus.CANCELLED, EventType.RUN_CANCELLED, reason_data(reason), now)
 
 
@@ -101,11 +100,27 @@ def _deadline(state: SessionState, message: DeadlineReached, now: int, reply: An
     entry = state.open.get(message.run_id)
     if entry is None:
         return []
-    if entry.phase is Phase.STARTED:
-        entry.is_stopping = True
-        return [ToRun(message.run_id, message)]
+    if entry.phase is Phase.STARTED or _may_have_a_stream(entry):
+        return _tell_to_end(state, entry, message)
     data = {"phase": "queued" if entry.phase is Phase.QUEUED else entry.phase.value}
     return _end_waiting(state, entry, RunStatus.TIMEOUT, EventType.RUN_TIMEOUT, data, now)
+
+
+def _may_have_a_stream(entry: RunEntry) -> bool:
+    """Whether it is taken up again and waits to go on: the stream of its earlier life may be open for a moment yet."""
+    return entry.run.status is RunStatus.RUNNING and entry.phase in (Phase.QUEUED, Phase.RECOVERING)
+
+
+def _tell_to_end(state: SessionState, entry: RunEntry, message: Any) -> list[Effect]:
+    """Have a run ended by its own actor, which closes its stream first; one without an actor gets one for that."""
+    entry.is_stopping = True
+    effects: list[Effect] = []
+    if entry.phase is not Phase.STARTED:
+        state.queue.remove(entry.run.id)
+        if entry.phase is Phase.RECOVERING:
+            state.n_started -= 1  # counted again as it starts
+        effects.append(state.start(entry))
+    return [*effects, ToRun(entry.run.id, message)]
 
 
 def _end_waiting(

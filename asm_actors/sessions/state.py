@@ -25,7 +25,7 @@ from asm_actors.config import MAX_RECOVERIES
 from asm_actors.effects import Effect, ReleaseSlot, StartRun, Write
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal.append import EMPTY
-from asm_actors.runs.run import Run, RunStatus
+from asm_actors.runs.run import Run
 from asm_actors.sessions.open_runs import Closing, Phase, RunEntry
 from asm_actors.sessions.queue import RunQueue
 from asm_actors.sessions.session import Session, SessionStatus
@@ -122,10 +122,8 @@ class SessionState:
         """Start a run, or go on with one that is taken up again."""
         entry.phase = Phase.STARTED
         self.n_started += 1
-        if entry.run.from_sequence is None and entry.run.status is RunStatus.PENDING:
-            entry.run = entry.run.replace(from_sequence=self.head)
         progress, entry.progress = entry.progress, None
-        return StartRun(entry.run, progress)
+        return StartRun(entry.run, progress, self.head)
 
     def start_next(self) -> list[Effect]:
         """Start as many of the waiting runs as may run, oldest first."""

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -130,6 +131,11 @@ class SessionsSupervisor(LivesSupervisor):
                 )
             )
 
+        journal = self._services.whereis(JOURNAL)
+        if journal is not None:
+            # Behind what the sessions of an earlier life of this actor had told, which may not be durable yet.
+            with contextlib.suppress(ActorDeadError):
+                await journal.ask(Flush(), block=False)
         found = await self.blocking(read)
         self._is_reading_open_runs = False
         self.actor_ref.post(Recover(found))

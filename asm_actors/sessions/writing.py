@@ -68,7 +68,7 @@ class WritingActor(Actor):
         if self._mended is not None and runs:
             runs = mended_runs(runs)
             then = mended_answers(then, runs)
-        if redactor is not None:
+        if redactor is not None and (runs or then or session is not None):
             session, runs, then = redactor.records(session, runs, then)
         state = self.state
         append = Append(self._id, packed, base_id, session, runs, state.head)

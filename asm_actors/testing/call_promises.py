@@ -2,8 +2,8 @@
 
 1. Turns count 1, 2, 3 ... from the run's start, and again from the place where it was begun anew from its input.
 2. The host answers the calls that `turn_completed` names, and no others. Each is begun with the next attempt's number,
-   has one end, and is not begun again after that. One that is not safe to repeat is begun a second time only if somebody
-   granted that. Before anything of the next turn is said, all have their ends.
+   has one end, and is not begun again after that. One that is not safe to repeat is begun a second time only if
+   somebody granted that. Before anything of the next turn is said, all have their ends.
 3. The record counts the turns and the crashes that the run survived.
 """
 
@@ -102,7 +102,9 @@ class _Reader:
         if data.get("turn") != self.turn:
             yield f"{named} says that it belongs to turn {data.get('turn')}, not {self.turn}"
         if kind is not EventType.TOOL_CALL_STARTED:
-            if data["attempt"] != call.attempt or (kind is EventType.TOOL_CALL_COMPLETED and not call.is_open):
+            if data["attempt"] != call.attempt or (
+                kind is EventType.TOOL_CALL_COMPLETED and not call.is_open
+            ):
                 yield f"{named} is the end of attempt {data['attempt']}, and attempt {call.attempt} was begun"
             call.is_open, call.has_ended = False, True
             return

@@ -10,11 +10,14 @@ than what a pipe takes at once, so a kill cannot leave half of one behind.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from asm_actors.events import Event
@@ -22,7 +25,7 @@ from asm_actors.runs.result import RunResult
 from asm_actors.runs.run import Run
 from asm_actors.sessions.session import Session
 
-__all__ = ["Claim", "ClaimKind", "Reporter", "digest_of", "mark_of"]
+__all__ = ["MARK", "Claim", "ClaimKind", "Reporter", "digest_of", "mark_of"]
 
 _DIGEST_BYTES: Final = 12
 _MARK_BYTES: Final = 6
@@ -50,6 +53,8 @@ class ClaimKind(StrEnum):
     """A caller was told that this idempotency key belongs to this session."""
     SEEN = "seen"
     """A subscriber was handed these events."""
+    DOING = "doing"
+    """The process begins or ends a piece of its work."""
     CALLED = "called"
     """A tool of the host has begun its work."""
     RESUMED = "resumed"
@@ -82,12 +87,12 @@ class Claim(NamedTuple):
     happened."""
     status: str = ""
     """The status in the record; of `KEY` the session, of `CALLED` the tool; of `SEEN` how far behind `first` each event
-    stands, empty if they follow each other without a gap."""
+    stands, empty if they follow each other without a gap; of `DOING` ``begin`` or ``end``."""
     session_id: str = ""
     """The session of a run or a call; of `SEEN` the name of the subscription."""
     first: int = 0
-    """Of `SEEN` the place behind which it read: a position for the whole journal, else a sequence number; of `SESSION` 1
-    if it was deleted softly."""
+    """Of `SEEN` the place behind which it read: a position for the whole journal, else a sequence number; of `SESSION`
+    1 if it was deleted softly; of `DOING` the thread."""
     last: int = 0
     """The last sequence number in a session's record, of a result's events; of `SEEN` the place of the last event; of a
     named subscription its place; of `ERASING` the session's own events; of `BACKUP` its last position."""
@@ -115,9 +120,7 @@ class Reporter:
         """A caller got this record."""
         is_deleted = session.deleted_us is not None
         self._write(
-            Claim(
-                ClaimKind.SESSION, session.id, session.status, first=is_deleted, last=session.last_sequence
-            )
+            Claim(ClaimKind.SESSION, session.id, session.status, first=is_deleted, last=session.last_sequence)
         )
 
     def run(self, run: Run) -> None:
@@ -149,7 +152,7 @@ class Reporter:
             name: The subscription's name, if it has one.
         """
         places = [_place(event, session_id) for event in events]
-        if any(later <= earlier for earlier, later in zip(places, places[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(places)):
             self.defect(f"a subscriber of {session_id or 'the journal'} was handed {places}")
         for start in range(0, len(events), _AT_ONCE):
             part, at = events[start : start + _AT_ONCE], places[start : start + _AT_ONCE]
@@ -167,6 +170,16 @@ class Reporter:
                     "".join(map(mark_of, part)),
                 )
             )
+
+    @contextlib.contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        """Within the block a piece of work is done, so that it is known what a kill has hit."""
+        thread = threading.get_ident()
+        self._write(Claim(ClaimKind.DOING, what, "begin", first=thread))
+        try:
+            yield
+        finally:
+            self._write(Claim(ClaimKind.DOING, what, "end", first=thread))
 
     def called(self, key: str, tool: str, session_id: str) -> None:
         """A tool of the host begins its work; `key` is one call's own, and the argument ``key`` of that call."""

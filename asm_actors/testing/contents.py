@@ -26,7 +26,7 @@ class CallHistory:
         n_granted: How often somebody allowed to repeat it.
         has_ended: Whether its last beginning has its end.
         is_safe: Whether its tool is safe to repeat.
-        is_retried: Whether its run begins again from its input after a crash.
+        is_retried: Whether its run was begun again from its input.
     """
 
     n_started: int = 0
@@ -118,6 +118,7 @@ class Contents:
         """Return the calls of the host's tools by the key among their arguments."""
         calls: dict[str, CallHistory] = {}
         keys: dict[tuple[str | None, object], str] = {}
+        retried: set[str | None] = set()
         for event in self.events:
             call_id = (event.run_id, event.data.get("tool_call_id"))
             match event.type:
@@ -127,10 +128,12 @@ class Contents:
                     call.n_started += 1
                     call.has_ended = False
                     call.is_safe = event.data["safe_to_repeat"]
-                    run = self.runs.get(event.run_id or "")
-                    call.is_retried = run is not None and run.options.get("on_restart") == "retry"
                 case EventType.TOOL_CALL_COMPLETED | EventType.TOOL_CALL_FAILED if call_id in keys:
                     calls[keys[call_id]].has_ended = True
                 case EventType.TOOL_APPROVAL_GRANTED if call_id in keys:
                     calls[keys[call_id]].n_granted += 1
+                case EventType.RUN_RECOVERED if event.data.get("decision") == "retry":
+                    retried.add(event.run_id)
+        for (run_id, _), key in keys.items():
+            calls[key].is_retried = run_id in retried
         return calls

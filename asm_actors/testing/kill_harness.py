@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from asm_actors.testing.ledger import Ledger
 from asm_actors.testing.nursery import Nursery
 from asm_actors.testing.promises import journal_faults, live_faults
 from asm_actors.testing.recovery_rules import Outlook, RecoveryRules, outlook_of, recovery_faults
+from asm_actors.testing.under_way import open_states, work_under_way
 from asm_actors.tools.tool import Tool
 from supervisors import Future
 from supervisors.testing import settle
@@ -75,12 +77,14 @@ class KillHarness:
 
     Attributes:
         ledger: The claims of all lives so far.
+        hits: How many kills have hit each kind of work; what the journal tells of it is counted by `faults`.
     """
 
     def __init__(
         self, nursery: Nursery, program: str | Path, journal: Path, *, patience: float = 60.0
     ) -> None:
         self.ledger = Ledger()
+        self.hits: Counter[str] = Counter()
         self._nursery = nursery
         self._program = program
         self._journal = journal
@@ -118,7 +122,10 @@ class KillHarness:
                 f"the program was to work until it is killed ({life.status}): {errors[-4000:]}"
             )
         self.ledger.read(life.lines)
-        return self.ledger.claims[begin:]
+        claims = self.ledger.claims[begin:]
+        if was_alive:
+            self.hits.update(set(work_under_way(claims)))
+        return claims
 
     def faults(self, *, readonly: bool = True) -> list[str]:
         """Open the journal and check it: by its own check, by the promises, by the claims; and its backups.
@@ -136,6 +143,7 @@ class KillHarness:
         store.open()
         try:
             faults = self._faults(store)
+            self.hits.update(set(open_states(store)))
             for claim in self.ledger.backups():
                 faults += _backup_faults(store, claim)
             return faults
@@ -239,9 +247,11 @@ def _backup_faults(store: Store, claim: Claim) -> list[str]:
         if backup.last_position() != claim.last:
             faults.append(f"it ends at {backup.last_position()}, and was to end at {claim.last}")
         here = {event.position: event.id for event in store.read_all(limit=claim.last).events}
-        for event in backup.read_all(limit=max(1, claim.last)).events:
-            if here.get(event.position, event.id) != event.id:
-                faults.append(f"it has another event than the journal at {event.position}: {event}")
+        faults += [
+            f"it has another event than the journal at {event.position}: {event}"
+            for event in backup.read_all(limit=max(1, claim.last)).events
+            if here.get(event.position, event.id) != event.id
+        ]
     finally:
         backup.close()
         shutil.rmtree(path)

@@ -6,7 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
-from asm_actors.events import EventType
+from asm_actors.events import Event, EventType
 from asm_actors.journal.store import Store
 from asm_actors.runs.run import TERMINAL_RUN_STATUSES, RunStatus
 from asm_actors.sessions.session import TERMINAL_SESSION_STATUSES, SessionStatus
@@ -178,11 +178,11 @@ class _Check:
         if skipped:
             yield f"a subscriber of {claim.id or 'the journal'} was not handed {skipped}: {claim}"
 
-    def _mark(self, event: object) -> str:
+    def _mark(self, event: Event) -> str:
         # Many claims are about the same event.
-        found = self._marks.get(event.id)  # type: ignore[attr-defined]
+        found = self._marks.get(event.id)
         if found is None:
-            found = self._marks[event.id] = mark_of(event)  # type: ignore[attr-defined,arg-type]
+            found = self._marks[event.id] = mark_of(event)
         return found
 
     # --- Named subscriptions ---------------------------------------------------------------------------------------
@@ -212,14 +212,14 @@ class _Check:
                     if claim.first < stands[name] or passed:
                         yield f"{name} stood at {stands[name]} and was handed what follows {claim.first}: {passed}"
                     stands[name] = claim.last
-        for name in durable:
+        for name, least in durable.items():
             cursor = self.contents.cursors.get(name)
             if cursor is None:
                 yield f"{name} acknowledged, and is not there"
                 continue
             if cursor.cursor < before.get(name, 0):
                 yield f"{name} went back from {before[name]} to {cursor.cursor}"
-            yield from self._stands(name, cursor.cursor, durable[name], told[name], "kept")
+            yield from self._stands(name, cursor.cursor, least, told[name], "kept")
             before[name] = cursor.cursor
 
     def _stands(self, name: str, place: int, least: int, most: int, how: str) -> Iterator[str]:

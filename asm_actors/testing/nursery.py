@@ -7,8 +7,8 @@
         life.read_for(0.1)
         life.kill()
 
-A program runs as it would run by itself: as ``__main__``, with its arguments, its own standard output and standard error.
-The parent of all has one thread and opens nothing, so whatever is forked off it is as good as a fresh interpreter.
+A program runs as it would run by itself: as ``__main__``, with its arguments, its own standard output and errors. The
+parent of all has one thread and opens nothing, so whatever is forked off it is as good as a fresh interpreter.
 """
 
 from __future__ import annotations
@@ -147,10 +147,7 @@ def serve(descriptor: int) -> None:
     Args:
         descriptor: The socket.
     """
-    # Imported here, before anything is forked; the module itself is light.
-    import asm_actors.testing.claims  # noqa: PLC0415
-    import asm_actors.testing.store_builders  # noqa: F401, PLC0415
-
+    # With this module the whole package was imported, before anything is forked.
     with socket.socket(fileno=descriptor) as requests:
         while True:
             request, descriptors, _, _ = socket.recv_fds(requests, _LONGEST_REQUEST, 2)

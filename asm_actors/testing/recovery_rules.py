@@ -99,10 +99,14 @@ def recovery_faults(old: Run, new: Run, outlook: Outlook) -> list[str]:
         outlook: What was to be expected.
     """
     code = (new.error or {}).get("code")
-    expected = {Fate.INTERRUPTED: ErrorCode.INTERRUPTED, Fate.UNKNOWN: ErrorCode.OUTCOME_UNKNOWN}.get(outlook.fate)
+    expected = {Fate.INTERRUPTED: ErrorCode.INTERRUPTED, Fate.UNKNOWN: ErrorCode.OUTCOME_UNKNOWN}.get(
+        outlook.fate
+    )
     faults = []
     if expected is not None and code != expected:
-        faults.append(f"{old.id} was {old.status} and had to end as {expected}: it is {new.status}, {new.error}")
+        faults.append(
+            f"{old.id} was {old.status} and had to end as {expected}: it is {new.status}, {new.error}"
+        )
     if expected is None and code in (ErrorCode.INTERRUPTED, ErrorCode.OUTCOME_UNKNOWN):
         faults.append(f"{old.id} was {old.status}, had to go on ({outlook}), and ended as {new.error}")
     is_counted = outlook.is_crash and old.status is RunStatus.RUNNING and expected is None
@@ -121,7 +125,9 @@ def _has_called(events: Sequence[Event]) -> bool:
             found = False
         elif event.type is EventType.TOOL_CALL_STARTED and "attempt" not in event.data:
             found = True
-        elif event.type is EventType.ERROR_OCCURRED and not event.data.keys().isdisjoint(("retry_in_s", "will_retry")):
+        elif event.type is EventType.ERROR_OCCURRED and not event.data.keys().isdisjoint(
+            ("retry_in_s", "will_retry")
+        ):
             found = False  # the turn began again
     return found
 

@@ -113,6 +113,15 @@ class StoreContract(
         assert put(store, new_session("a", 1), more("a", 2, 1), more("a", 1, 3))[2] == (4, 4, 1)
         assert numbers(store.read_session("a")) == [1, 2, 3, 4]
 
+    def test_a_commit_that_need_not_be_synced_is_there_all_the_same(self, store: Store) -> None:
+        """Syncing later makes it survive more, and changes nothing that is seen."""
+        assert store.commit([new_session("a", 1)], sync=False) == [(1, 1, 1)]
+        assert store.head("a") == 1
+        store.sync()
+        store.close()
+        store.open()
+        assert numbers(store.read_session("a")) == [1]
+
     # --- refusals
 
     def test_a_refused_append_changes_nothing_and_the_others_go_through(self, store: Store) -> None:

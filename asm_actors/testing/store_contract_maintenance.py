@@ -301,8 +301,10 @@ class StoreMaintenanceContract:
         """And the store goes on."""
         _fill(store)
         store.erase_sessions(["a"])
-        report = store.compact()
+        steps: list[tuple[int, int]] = []
+        report = store.compact(lambda done, total: steps.append((done, total)))
         assert report.bytes_after <= report.bytes_before
+        assert all(done <= total for done, total in steps)
         assert [event.position for event in store.read_all().events] == [4, 5, 6, 7, 10]
         assert put(store, more("b", 1, 4)) == [(5, 11, 1)]
         assert store.verify().problems == ()
@@ -314,7 +316,9 @@ class StoreMaintenanceContract:
         assert store.orphans() == ()
         report = store.repair(dry_run=True)
         assert (report.mended, report.unmended, report.lost, report.quarantine) == ((), (), (), None)
-        assert store.repair() == store.repair()
+        steps: list[tuple[int, int]] = []
+        assert store.repair(lambda done, total: steps.append((done, total))) == store.repair()
+        assert steps[-1][0] == steps[-1][1]
         assert store.verify().problems == ()
 
     def test_an_open_run_of_a_session_that_is_over_is_stuck(self, store: Store) -> None:

@@ -28,6 +28,7 @@ TINY = {
     "single": ({"sessions": 3, "chunks": 2}, LATENCIES | EVENT_RATES | {"sessions_per_s"}),
     "streams": ({"runs": 3, "chunks": 2}, EVENT_RATES | {"sessions_per_s"}),
     "idle": ({"sessions": 5}, {"bytes_per_session", "private_bytes_per_session", "sessions_per_s"}),
+    "redaction": ({"sessions": 2, "turns": 1, "chunks": 2, "bytes": 1000}, set()),
     "cancel": ({"runs": 4, "cancels": 2, "chunks": 1}, LATENCIES | EVENT_RATES),
     "recovery": ({"runs": 6, "chunks": 1}, LATENCIES | EVENT_RATES | {"serving_s", "recovered_s"}),
     "cold": (

@@ -159,9 +159,7 @@ def test_entries_that_lead_to_nothing_are_taken_out(make, change, tmp_path, tabl
     store.close()
     with lmdb.open(str(tmp_path / "journal"), max_dbs=len(TABLES)) as env, env.begin(write=True) as txn:
         stray = {"names": b"s-stray", "loose": number_key(1) + pair_key(1, 9)}.get(table, pair_key(1, 99))
-        txn.put(
-            stray, number_key(99) if table == "names" else b"", db=env.open_db(table.encode(), txn=txn)
-        )
+        txn.put(stray, number_key(99) if table == "names" else b"", db=env.open_db(table.encode(), txn=txn))
     store = make()
     assert not store.verify().is_sound
     repaired(store)
@@ -259,6 +257,32 @@ def test_records_that_their_events_contradict_are_rebuilt(make):
     assert (store.session("a").status, store.session("a").context) == (SessionStatus.FAILED, {"kept": BIG})
     assert (store.run("r").status, store.run("r").input) == (RunStatus.FAILED, {"kept": 1})
     assert store.open_runs() == []
+    assert store.verify().problems == ()
+
+
+def test_a_run_whose_tokens_differ_from_those_that_its_events_tell_is_counted_again(make):
+    store = make()
+    used = {"input_tokens": 3, "output_tokens": 5}
+    drafts = [
+        Draft(EventType.SESSION_CREATED, NOW, None, {"agent_id": "agent"}),
+        Draft(EventType.RUN_STARTED, NOW + 1, "r"),
+        Draft(EventType.TOKEN_USAGE_UPDATED, NOW + 2, "r", used),
+        Draft(EventType.RUN_COMPLETED, NOW + 2, "r", {"num_turns": 1, "token_usage": used}),
+    ]
+    session = Session("a", "agent", created_us=NOW, updated_us=NOW)
+    run = run_of(
+        "a",
+        "r",
+        status=RunStatus.COMPLETED,
+        started_us=NOW + 1,
+        ended_us=NOW + 2,
+        token_usage={"input_tokens": 4},
+    )
+    put(store, Append("a", drafts, block(), session, (run,), 0))
+    (problem,) = store.verify().problems
+    assert "run r used {'input_tokens': 4}" in problem
+    repaired(store)
+    assert store.run("r").token_usage == used
     assert store.verify().problems == ()
 
 

@@ -86,7 +86,9 @@ SECRETS = [
     _value("connection_string", "postgres://app:hunter2hunter2@db:5432/app", "hunter2hunter2"),
     _value("connection_string", "mongodb+srv://app:hunter2@hunter2@db/app", "hunter2@hunter2"),
     _value("url_password", "https://x-token:hunter2hunter2@git.example.com/a.git", "hunter2hunter2"),
-    _value("private_key", f"-----BEGIN RSA PRIVATE KEY-----\n{_PEM}-----END RSA PRIVATE KEY-----", f"\n{_PEM}"),
+    _value(
+        "private_key", f"-----BEGIN RSA PRIVATE KEY-----\n{_PEM}-----END RSA PRIVATE KEY-----", f"\n{_PEM}"
+    ),
     _value("private_key", f'"-----BEGIN PRIVATE KEY-----\n{_PEM}"', f"\n{_PEM}"),
 ]
 NAMES = [f"{number:02d}-{secret.name}" for number, secret in enumerate(SECRETS)]

@@ -5,13 +5,13 @@ import time
 from string import ascii_letters
 
 import pytest
-from tests.redaction.conftest import NEAR_MISSES, SECRETS
 
 from asm_actors.errors import AsmError
 from asm_actors.redaction.defaults import DEFAULT_PATTERNS
 from asm_actors.redaction.pattern import Pattern
 from asm_actors.redaction.redactor import Redactor
 from asm_actors.redaction.settings import Redaction
+from tests.redaction.conftest import NEAR_MISSES, SECRETS
 
 SEED_PATTERNS = {
     "aws_access_key", "aws_secret_key", "gcp_api_key", "anthropic_key", "openai_key", "openai_legacy_key", "github_pat",
@@ -33,7 +33,9 @@ def test_a_secret_is_found_by_its_pattern_alone(secret):
     assert alone.text(f"see {secret.text} there") == f"see {secret.shown} there"
 
 
-@pytest.mark.parametrize("around", ["{}", "x {} y", '"{}"', "({})", "k: {}\n", "{}\n{}", "héllo {} wörld", "\\n{}", "%20{}"])
+@pytest.mark.parametrize(
+    "around", ["{}", "x {} y", '"{}"', "({})", "k: {}\n", "{}\n{}", "héllo {} wörld", "\\n{}", "%20{}"]
+)
 def test_a_secret_is_found_wherever_it_stands(redactor, secret, around):
     text = redactor.text(around.replace("{}", secret.text))
     assert secret.hidden not in text
@@ -75,7 +77,7 @@ _FEED = [
     "a", "A", "-", "_", ".", " ", "=", ":", "://", "eyJ", "eyJa.", "eyJaaaaaaaaaa.", "sk-", "sk-ant-", "AKIA", "ghp_",
     "password", "password=", "password:", 'password="', "password=a ", "api_key: ", "secret_access_key ", "Bearer ",
     "bearer", "authorization: ", "authorization: basic ", "postgres://", "postgres://:", "postgres://a:b", "://a:", "@",
-    "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "-----BEGIN PRIVATE KEY-----a", "PRIVATE KEY", '\\"', "\\\\\\\"", "'",
+    "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "-----BEGIN PRIVATE KEY-----a", "PRIVATE KEY", '\\"', '\\\\\\"', "'",
     "password\\\\\\", "[REDACTED]", "\n", "[password]=", "=>", "\u0130", "\ud800",
 ]  # fmt: skip
 
@@ -129,9 +131,7 @@ def test_no_repeat_without_a_bound_holds_another_one_or_is_followed_by_anything_
 # --- Patterns of one's own --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "regex", ["(", "[a", "a{2,1}", "(?P<x>", "", "a*", "(?:)", None, 7, b"a"], ids=repr
-)
+@pytest.mark.parametrize("regex", ["(", "[a", "a{2,1}", "(?P<x>", "", "a*", "(?:)", None, 7, b"a"], ids=repr)
 def test_a_broken_pattern_is_refused(regex):
     with pytest.raises(AsmError) as caught:
         Pattern("own", "own", regex)
@@ -143,7 +143,14 @@ def test_a_broken_pattern_is_refused(regex):
 
 @pytest.mark.parametrize(
     "fields",
-    [{"name": ""}, {"category": None}, {"opening": "("}, {"triggers": "abc"}, {"triggers": [1]}, {"keys": "["}],
+    [
+        {"name": ""},
+        {"category": None},
+        {"opening": "("},
+        {"triggers": "abc"},
+        {"triggers": [1]},
+        {"keys": "["},
+    ],
     ids=str,
 )
 def test_a_malformed_field_of_a_pattern_is_refused(fields):
@@ -171,7 +178,9 @@ def test_a_pattern_takes_the_place_of_the_default_of_its_name():
 
 
 def test_a_pattern_may_name_the_part_that_goes_and_the_keys_of_maps():
-    pattern = Pattern("pin", "pin", r"(?i)pin is (?P<secret>\d{4})", triggers=["pin is"], keys="pin|door_code")
+    pattern = Pattern(
+        "pin", "pin", r"(?i)pin is (?P<secret>\d{4})", triggers=["pin is"], keys="pin|door_code"
+    )
     redactor = Redactor(Redaction(patterns=[pattern]))
     assert redactor.text("My PIN is 1234.") == "My PIN is [REDACTED]."
     assert redactor.map({"pin": "1234", "Door_Code": "9876", "pins": "12"}) == {

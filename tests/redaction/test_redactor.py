@@ -27,7 +27,10 @@ class Named(str):
         ([KEY, (KEY, None)], [GONE, [GONE, None]]),
         ({"a": [{"b": KEY}, {"b": "c"}]}, {"a": [{"b": GONE}, {"b": "c"}]}),
         ({KEY: 1}, {GONE: 1}),
-        ({KEY: 1, KEY + "x": 2, "a": {KEY: {KEY: KEY}}}, {GONE: 1, f"{GONE} (2)": 2, "a": {GONE: {GONE: GONE}}}),
+        (
+            {KEY: 1, KEY + "x": 2, "a": {KEY: {KEY: KEY}}},
+            {GONE: 1, f"{GONE} (2)": 2, "a": {GONE: {GONE: GONE}}},
+        ),
         ({"raw": KEY.encode()}, {"raw": GONE.encode()}),
         ({"raw": bytearray(b"\xff" + KEY.encode())}, {"raw": b"\xff" + GONE.encode()}),
         ({"a": Named(KEY)}, {"a": GONE}),
@@ -41,7 +44,20 @@ def test_secrets_leave_every_part_of_a_value(redactor, value, shown):
 
 @pytest.mark.parametrize(
     "value",
-    [{}, [], "", None, 1, 1.5, True, {"a": [1, {"b": None}]}, {"s": {1, 2}}, {"o": object()}, ("a",), {"a": {"b": 1}}],
+    [
+        {},
+        [],
+        "",
+        None,
+        1,
+        1.5,
+        True,
+        {"a": [1, {"b": None}]},
+        {"s": {1, 2}},
+        {"o": object()},
+        ("a",),
+        {"a": {"b": 1}},
+    ],
     ids=repr,
 )
 def test_what_holds_no_secret_is_the_same_object(redactor, value):
@@ -119,7 +135,9 @@ def test_a_deep_value_without_a_secret_stays_and_one_with_a_secret_goes_as_a_who
     shallow = Redactor(Redaction(max_depth=2))
     clean = nested(30, "x")
     assert shallow.value(clean) is clean
-    assert shallow.value({"a": {"b": {"c": "x", "d": {"e": KEY}}, "f": {"c": "x"}}}) == {"a": {"b": GONE, "f": {"c": "x"}}}
+    assert shallow.value({"a": {"b": {"c": "x", "d": {"e": KEY}}, "f": {"c": "x"}}}) == {
+        "a": {"b": GONE, "f": {"c": "x"}}
+    }
 
 
 @pytest.mark.parametrize("depth", [100, 100_000])
@@ -155,7 +173,15 @@ def test_what_is_remembered_of_keys_and_texts_has_a_bound(redactor):
 
 @pytest.mark.parametrize(
     "text",
-    ["plain-and-long", "Ünïcödé-söcrét", 'with "quotes" and \\', "two\nlines here", "eeeeeeee", "a/b c?d=e&f", "🔑🔑🔑🔑🔑🔑"],
+    [
+        "plain-and-long",
+        "Ünïcödé-söcrét",
+        'with "quotes" and \\',
+        "two\nlines here",
+        "eeeeeeee",
+        "a/b c?d=e&f",
+        "🔑🔑🔑🔑🔑🔑",
+    ],
 )
 def test_a_known_secret_goes_wherever_and_in_whatever_form_it_stands(text):
     import json
@@ -207,7 +233,9 @@ def test_headers_and_a_given_client_of_the_model_api_are_known():
     import asm_actors as asm
 
     client = anthropic.AsyncAnthropic(api_key="clients-own-key-1")
-    provider = asm.AnthropicProvider(default_headers={"X-Api-Key": "header-key-1", "X-Team": "team-blue"}, client=client)
+    provider = asm.AnthropicProvider(
+        default_headers={"X-Api-Key": "header-key-1", "X-Team": "team-blue"}, client=client
+    )
     assert {"clients-own-key-1", "header-key-1"} <= set(provider.secrets())
     assert "team-blue" not in provider.secrets()
 

@@ -58,8 +58,8 @@ TABLE = {
     },
     "recovering": {
         "durable": ("streaming", None),
-        "cancel": ("ended", "run_cancelled"),
-        "deadline": ("ended", "run_timeout"),
+        "cancel": ("stopping", None),
+        "deadline": ("stopping", None),
     },
     "calling": {
         "durable": ("calling", None),

@@ -311,6 +311,12 @@ def test_a_run_that_is_taken_up_does_nothing_before_that_is_durable(bench):
     assert run.to_provider(run.tell(Durable(0))) == ["StartTurn"]
 
 
+def test_if_it_is_cancelled_before_it_goes_on_the_stream_of_its_earlier_life_is_closed_first(bench):
+    run = bench("recovering", tools=TOOLS)
+    assert run.to_provider(run.tell(CancelRun())) == ["CloseTurn"]
+    assert run.types(run.tell(p.TurnStopped(()))) == ["run_cancelled"]
+
+
 def test_calls_go_on_where_they_were(bench):
     done = Call("call_1", "look", {"at": 1}, attempt=1)
     done.answered("seen", is_error=False)

@@ -345,9 +345,21 @@ def test_if_they_cannot_be_read_it_fails_with_that_and_the_next_one_starts(bench
 def test_a_cancel_while_they_are_read_ends_it_and_what_was_read_comes_too_late(bench):
     core = under_way(bench, turn_count=1)
     core.tell(RunCrashed("run_1", BOOM))
-    assert core.types(core.tell(m.CancelRun("no", "run_1"))) == ["run_cancelled"]
-    assert core.state.n_started == 0
+    effects = core.tell(m.CancelRun("no", "run_1"))
+    assert core.started(effects) == ["run_1"], "its stream may still be closing: its actor sees to that"
+    assert effects[-1] == fx.ToRun("run_1", m.CancelRun("no", "run_1"))
     assert core.tell(m.ProgressLoaded("run_1", BETWEEN, BOOM)) == []
+    assert core.state.n_started == 1
+    core.tell(core.ended("run_1"))
+    assert core.state.n_started == 0
+
+
+def test_so_is_one_that_waits_for_its_place(loaded):
+    found = loaded(BETWEEN)
+    core = found.bench
+    effects = core.tell(m.CancelRun("no", "run_1"))
+    assert core.started(effects) == ["run_1"]
+    assert list(core.state.queue) == []
 
 
 def test_one_that_was_told_to_end_ends_with_its_crash(bench):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 import asm_actors as asm
@@ -445,6 +447,54 @@ def test_a_cancel_that_meets_a_crash_ends_the_run(world):
     assert cancelled.get().status in ("cancelled", "failed")
     assert w.provider.open_streams == 0
     w.sim.check_promises()
+
+
+class SlowToClose(ScriptedProvider):
+    """Its streams take a second to close; `closing` counts those that are at it."""
+
+    closing = 0
+
+    async def stream(self, request):
+        try:
+            async for item in super().stream(request):
+                yield item
+        finally:
+            self.closing += 1
+            await asyncio.sleep(1.0)
+            self.closing -= 1
+
+
+@pytest.mark.parametrize("what", ["run", "session"])
+@pytest.mark.parametrize("steps", range(0, 40, 4))
+def test_a_cancel_after_a_crash_waits_for_the_stream_of_the_life_before(what, steps):
+    provider = SlowToClose(Script(text("Hel"), stall()))
+    with SimulatedSystem(providers={"mock": provider}) as sim:
+        session = sim.active_session()
+        run = sim.manager.submit_run(session.id, "x")
+        sim.settle()
+        sim.crash(sim.run_ref(run.id) if what == "run" else sim.session_ref(session.id))
+        sim.steps(steps)
+        cancelled = sim.operations.cancel_run(run.id)
+        sim.settle()
+        assert not cancelled.is_available or provider.closing == 0 or sim.run(run.id).status == "failed"
+        sim.advance(5)
+        assert cancelled.get().status in ("cancelled", "failed")
+        assert (provider.closing, provider.open_streams) == (0, 0)
+        sim.check_promises()
+
+
+def test_a_turn_is_asked_again_when_the_stream_of_the_life_before_is_closed():
+    provider = SlowToClose([Script(text("Hel"), stall()), Script(text("Hello"))])
+    with SimulatedSystem(providers={"mock": provider}) as sim:
+        session = sim.active_session()
+        run = sim.manager.submit_run(session.id, "x")
+        sim.settle()
+        sim.crash(sim.run_ref(run.id))
+        sim.settle()
+        assert (provider.calls, provider.closing) == (1, 1)
+        sim.advance(3)
+        assert sim.run(run.id).output["content"] == "Hello"
+        sim.check_promises()
 
 
 # --- Idempotency keys --------------------------------------------------------------------------------------------

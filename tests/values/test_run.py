@@ -264,3 +264,10 @@ def test_records_are_equal_by_value_hashable_and_picklable():
     assert len({one, run(input={"a": 1})}) == 1
     assert pickle.loads(pickle.dumps(one)) == one
     assert copy.copy(one) == one
+
+
+def test_a_run_that_begins_keeps_when_and_after_which_event():
+    run = Run.new(id="run_1", now=1, session_id="ses_1").begun(7, 12)
+    assert (run.status, run.started_us, run.from_sequence) == (RunStatus.RUNNING, 7, 12)
+    with pytest.raises(AsmError):
+        run.with_error({"code": "cancelled"}, 8).begun(9, 13)
