@@ -33,7 +33,7 @@ def test_python_blocks_run(code, tmp_path, monkeypatch, capsys):
 
 
 def test_there_are_the_promised_python_blocks():
-    assert len(blocks("python")) == 6
+    assert len(blocks("python")) == 7
 
 
 def test_the_first_two_sh_blocks_set_up_and_run_the_demo_and_the_tests():

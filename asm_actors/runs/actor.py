@@ -90,6 +90,7 @@ class RunActor(Actor):
             resumable=provider is not None and provider.resumable,
             tools=tools,
             head=head,
+            is_careful=progress is not None,
         )
         if tools:
             self.state.turn = Turn(host_tools=tools)

@@ -98,6 +98,8 @@ class RunState:
     """Calls that begin as soon as their start is durable."""
     n_before_calls: int = 0
     """Events that must be durable before that."""
+    is_careful: bool = False
+    """Whether it has been in line in an earlier process: it does nothing before its start is durable."""
     is_marked: bool = False
     """Whether its record says that the provider called tools of its own in the first turn."""
 

@@ -15,7 +15,8 @@ Rules:
 3. A cancel or deadline first closes the provider's stream, or ends the calls, then ends the run: when it is told, it
    has stopped. What had arrived until then is kept: events, text so far, tokens. What does not stop within
    `STOP_PATIENCE_S` is left behind, and the run's end says so.
-4. A run that is taken up again does nothing before the event which says so is durable (RECOVERING).
+4. A run that is taken up again, or put in line again, does nothing before the event which says so is durable
+   (RECOVERING): one that ends its process each time would else do so for ever, and nobody would know.
 5. `RunEnded` is sent once; ENDED ignores whatever comes later.
 6. Items are taken by credit: while more than `WINDOW` events are not durable, no further batches are asked for.
 
@@ -112,6 +113,9 @@ def _slot_taken(state: RunState, message: SlotTaken, now: int) -> list[Effect]:
         if said["role"] != "system"
     ]
     drafts.append(draft(state, EventType.RUN_STARTED, now, _started_data(state)))
+    if state.is_careful:
+        state.phase = Phase.RECOVERING
+        return [append(state, drafts, state.run), ToSession(RunBarrier(state.run.id))]
     return [append(state, drafts, state.run), start_turn(state)]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from asm_actors import effects as fx
-from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.errors import AsmError, ErrorCategory, ErrorCode
 from asm_actors.journal.messages import Flush
 from asm_actors.journal.store import Store
 from asm_actors.services import SESSIONS, Services
@@ -98,7 +98,9 @@ class LoadingActor(WritingActor):
         for _, reply in aside:
             refuse(reply, error)
         self._strike_off(self._birth.open)
-        if error.retryable or error.code is ErrorCode.STORAGE_WRITE_FAILED:
+        # A record that cannot be read is named, and will not get better; a disk that does not answer may.
+        is_disk = error.category is ErrorCategory.STORAGE and "table" not in error.details
+        if error.retryable or is_disk:
             # It may have runs to go on with, and nobody else would think of them.
             self._recover_later(error)
         self.exit()

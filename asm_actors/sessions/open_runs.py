@@ -46,8 +46,10 @@ class RunEntry:
     has_deadline: bool = False
     is_recorded: bool = True
     """Whether `run` is in the journal as it is here."""
-    is_stopping: bool = False
-    """Whether its actor was told to end it."""
+    stopping: Any = None
+    """What its actor was told to end it."""
+    has_crashed_stopping: bool = False
+    """Whether an actor crashed that was told so."""
     progress: Progress | None = None
     """How far it had come, until it has an actor again."""
     decided: dict[str, str] | None = None

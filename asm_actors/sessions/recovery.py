@@ -25,7 +25,7 @@ from asm_actors.runs.run import Run, RunStatus
 from asm_actors.sessions.admission import enqueue_again, keep_deadline
 from asm_actors.sessions.messages import ProgressLoaded, RecoverRun, SessionLoaded
 from asm_actors.sessions.open_runs import Phase, RunCrashed, RunEntry, run_draft
-from asm_actors.sessions.run_ends import end_run
+from asm_actors.sessions.run_ends import end_crashed, end_run
 from asm_actors.sessions.session import SessionStatus
 from asm_actors.sessions.state import SESSIONS_POOL, Handler, SessionState
 from asm_actors.sessions.verdicts import INTERRUPTED_BY, Verdict, verdict_on
@@ -53,6 +53,8 @@ def _restore(state: SessionState, loaded: SessionLoaded, now: int, reply: Any) -
             ended.append((run, loaded.cause or _left_open(run)))
         elif run.status is RunStatus.PENDING:
             if run.options.get("submitted"):
+                # It may have ended its process before its start was on record: this time that comes first.
+                entry.progress = Progress()
                 waiting.append(entry)
         else:
             progress = loaded.progress.get(run.id)
@@ -135,8 +137,8 @@ def _run_crashed(state: SessionState, message: RunCrashed, now: int, reply: Any)
     entry = state.open.get(message.run_id)
     if entry is None:
         return []
-    if entry.is_stopping or state.closing is not None:
-        return _fail(state, entry, message.error, now)
+    if entry.stopping is not None:
+        return end_crashed(state, entry, now)
     entry.phase = Phase.RECOVERING
     if must_be_read(entry.run) and verdict_on(state, entry.run, None, message.error).error is None:
         return [LoadRun(message.run_id, RecoverRun(message.run_id, message.error), None)]

@@ -29,7 +29,7 @@ from asm_actors.sessions.session import Session, SessionStatus
 from asm_actors.sessions.session_drafts import reason_data, session_draft
 from asm_actors.sessions.state import Handler, SessionState
 
-__all__ = ["HANDLERS", "cancel_entry", "cancel_run", "end_run", "outcome"]
+__all__ = ["HANDLERS", "cancel_entry", "cancel_run", "end_crashed", "end_run", "outcome"]
 
 
 # --- Under way -------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def _may_have_a_stream(entry: RunEntry) -> bool:
 
 def _tell_to_end(state: SessionState, entry: RunEntry, message: Any) -> list[Effect]:
     """Have a run ended by its own actor, which closes its stream first; one without an actor gets one for that."""
-    entry.is_stopping = True
+    entry.stopping = message
     effects: list[Effect] = []
     if entry.phase is not Phase.STARTED:
         state.queue.remove(entry.run.id)
@@ -121,6 +121,18 @@ def _tell_to_end(state: SessionState, entry: RunEntry, message: Any) -> list[Eff
             state.n_started -= 1  # counted again as it starts
         effects.append(state.start(entry))
     return [*effects, ToRun(entry.run.id, message)]
+
+
+def end_crashed(state: SessionState, entry: RunEntry, now: int) -> list[Effect]:
+    """End a run whose actor crashed when it was told to end: by another actor, and if that crashes too without one."""
+    message, entry.stopping = entry.stopping, None
+    if not entry.has_crashed_stopping:
+        entry.has_crashed_stopping, entry.phase = True, Phase.RECOVERING
+        return _tell_to_end(state, entry, message)
+    if type(message) is CancelRun:
+        data = reason_data(message.reason)
+        return _end_waiting(state, entry, RunStatus.CANCELLED, EventType.RUN_CANCELLED, data, now)
+    return _end_waiting(state, entry, RunStatus.TIMEOUT, EventType.RUN_TIMEOUT, {"phase": "stopping"}, now)
 
 
 def _end_waiting(

@@ -212,7 +212,8 @@ class FaultyStore:
             code = ErrorCode.STORAGE_CONNECTION_FAILED
         elif name in _WRITES:
             code = ErrorCode.STORAGE_WRITE_FAILED
-        number = _ERRNO[kind]
+        # A full disk can be read.
+        number = _ERRNO[kind] if name in _WRITES else errno.EIO
         return AsmError(
             code,
             f"{name} failed: {os.strerror(number)}",

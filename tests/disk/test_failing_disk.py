@@ -136,8 +136,10 @@ def test_a_disk_that_stays_full_is_told_and_nothing_acknowledged_is_lost(disk, k
         disk.sim.operations.start_session(agent_id="refused"),
     ]
     disk.sim.advance(PATIENCE * 4)
-    codes = {str(code) for code in disk.sim.codes(futures)}
-    assert codes <= {"storage_write_failed", "interrupted"}
+    codes = {code and code.value for code in disk.sim.codes(futures)}
+    assert codes <= {"storage_write_failed", "interrupted"} | (
+        {None} if kind is FaultKind.LOST_ANSWER else set()
+    )
     disk.store.heal()
     disk.sim.advance(30.0)
     assert disk.completed(done.run_id)
@@ -266,6 +268,12 @@ def test_whatever_fails_what_was_told_is_true(seed):
         sim.advance(60.0)
         for future in submitted:
             assert future.is_available
+        if not sim.system.is_running:
+            # A journal that cannot be read brings its tree down; the next process takes up what was left open.
+            assert "read" in calls
+            sim.kill()
+            sim.advance(60.0)
+        for future in submitted:
             if sim.error_of(future) is not None:
                 continue
             # What was accepted is there, and comes to one end.

@@ -13,7 +13,7 @@ from tests.journal.machine.elsewhere import OtherProcess
 from tests.journal.machine.keeping import Keeping
 
 SETTINGS = settings(
-    stateful_step_count=40,
+    stateful_step_count=60,
     deadline=None,
     database=None,
     derandomize=True,
@@ -30,7 +30,7 @@ def elsewhere():
 
 
 def test_both_stores_do_what_the_model_does(elsewhere):
-    run_state_machine_as_test(lambda: Keeping(elsewhere), settings=settings(SETTINGS, max_examples=100))
+    run_state_machine_as_test(lambda: Keeping(elsewhere), settings=settings(SETTINGS, max_examples=120))
 
 
 @pytest.mark.slow

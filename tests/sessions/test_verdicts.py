@@ -9,7 +9,7 @@ import pytest
 from asm_actors import effects as fx
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.runs.calls import Call
-from asm_actors.runs.messages import DenyApproval, GrantApproval, RunAppends, RunBarrier
+from asm_actors.runs.messages import DeadlineReached, DenyApproval, GrantApproval, RunAppends, RunBarrier
 from asm_actors.runs.resumption import Progress
 from asm_actors.runs.run import RunStatus
 from asm_actors.sessions import messages as m
@@ -362,10 +362,18 @@ def test_so_is_one_that_waits_for_its_place(loaded):
     assert list(core.state.queue) == []
 
 
-def test_one_that_was_told_to_end_ends_with_its_crash(bench):
+@pytest.mark.parametrize(
+    ("message", "terminal"),
+    [(m.CancelRun("no", "run_1"), "run_cancelled"), (DeadlineReached("run_1"), "run_timeout")],
+)
+def test_one_that_was_told_to_end_ends_as_it_was_told_whatever_crashes(bench, message, terminal):
     core = under_way(bench)
-    core.tell(m.CancelRun("no", "run_1"))
-    assert core.types(core.tell(RunCrashed("run_1", BOOM))) == ["run_failed"]
+    core.tell(message)
+    effects = core.tell(RunCrashed("run_1", BOOM))
+    assert core.started(effects) == ["run_1"]
+    (told,) = core.of(effects, fx.ToRun)
+    assert told.message == message
+    assert core.types(core.tell(RunCrashed("run_1", BOOM))) == [terminal]
 
 
 def test_the_last_crash_fails_the_run_with_its_error(bench):

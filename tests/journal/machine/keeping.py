@@ -73,18 +73,28 @@ class Keeping(Questions):
                 lambda model: model.drop_artifacts(ids),
             )
         chosen = rng.sample(SESSIONS, rng.choice((1, 1, 2, 3)))
-        if what == "erase":
-            if rng.random() < 0.5:
-                chosen += self._all_forks(chosen)
-            return Step(
-                f"erase {chosen}", lambda store: _erased(store, chosen), lambda model: model.erase(chosen)
-            )
-        head = self.model.heads.get(chosen[0], 3)
-        numbers = {rng.randrange(1, head + 3) for _ in range(rng.choice((0, 1, 4, 30)))}
+        shared = [name for name in self.model.sessions if self.model.forks_of(name)]
+        if shared and rng.random() < 0.4:
+            chosen[0] = rng.choice(shared)
+        return self.erase_step(chosen, rng) if what == "erase" else self.prune_step(chosen[0], rng)
+
+    def erase_step(self, chosen: list[str], rng: random.Random) -> Step:
+        """Erase sessions, perhaps with those that share their histories."""
+        if rng.random() < 0.5:
+            chosen += self._all_forks(chosen)
         return Step(
-            f"prune {numbers} of {chosen[0]}",
-            lambda store: store.prune_events(chosen[0], numbers),
-            lambda model: model.prune(chosen[0], numbers),
+            f"erase {chosen}", lambda store: _erased(store, chosen), lambda model: model.erase(chosen)
+        )
+
+    def prune_step(self, name: str, rng: random.Random) -> Step:
+        """Erase events of a session; many, some, or none that is there."""
+        head = self.model.heads.get(name, 3)
+        least = rng.choice((1, max(1, head // 2), max(1, head - 1)))
+        numbers = {rng.randrange(least, head + 3) for _ in range(rng.choice((0, 1, 4, 30)))}
+        return Step(
+            f"prune {numbers} of {name}",
+            lambda store: store.prune_events(name, numbers),
+            lambda model: model.prune(name, numbers),
         )
 
     def _all_forks(self, names: list[str]) -> list[str]:
@@ -187,7 +197,7 @@ class Keeping(Questions):
         model = self.model
         for who, store in self.asked():
             report = store.verify()
-            assert report.problems == (), who
+            assert report.problems == (), (who, report.problems)
             assert (report.events, report.holes) == (len(model.events()), model.log.count(None)), who
             assert (report.sessions, report.runs) == (len(model.sessions), len(model.runs)), who
             statistics = store.statistics()

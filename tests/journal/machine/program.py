@@ -135,7 +135,8 @@ class Program(RuleBasedStateMachine):
             self.elsewhere.close()
             self.demand_all()
             for name, store in self.stores:
-                assert store.verify().problems == (), name
+                problems = store.verify().problems
+                assert problems == (), (name, problems)
         finally:
             self.elsewhere.close()
             self.disk._let_go()

@@ -16,7 +16,7 @@ from asm_actors.journal.search import EventSearch, RunSearch, SessionSearch
 from asm_actors.runs.run import RunStatus
 from asm_actors.sessions.session import SessionStatus
 from tests.journal.machine import searching
-from tests.journal.machine.agreement import differences, expected
+from tests.journal.machine.agreement import WHOLE, differences, expected
 from tests.journal.machine.model import is_wanted
 from tests.journal.machine.program import Program
 from tests.journal.machine.wishes import PROVIDERS, SESSIONS, TAGS, TYPES, varieties
@@ -64,12 +64,13 @@ class Questions(Program):
     def read(self, rng: random.Random) -> None:
         """Read sessions with filters, bounds and a limit."""
         wanted = _filter(rng)
+        end = WHOLE if wanted.before is None else wanted.before
         for name in self.model.sessions:
             events = [
                 event
                 for event in self.model.history(name)
                 if is_wanted(event, wanted)
-                and (wanted.after or 0) < (event.sequence_number or 0) < (wanted.before or 1 << 40)
+                and (wanted.after or 0) < (event.sequence_number or 0) < end
             ][: wanted.limit]
             for who, store in self.asked():
                 assert store.read_session(name, wanted) == events, (who, name, wanted)
