@@ -85,6 +85,12 @@ BREAKER_HALF_OPEN_MAX_PROBES: Final = 1
 STICKY_SESSION_TTL: Final = 300.0
 """How long a router keeps a session with the provider it had last."""
 
+ROUTING_COOLDOWN: Final = 30.0
+"""How long a router leaves a provider alone that failed and did not say for how long."""
+
+ROUTING_MAX_ATTEMPTS: Final = 3
+"""Providers that a router gives one turn to, one after the other."""
+
 ROUTER_NAME: Final = "router"
 """The provider name of a router that was given none."""
 

@@ -15,8 +15,8 @@ from asm_actors.maintenance.registry import ArtifactRegistry, AsyncArtifactRegis
 from asm_actors.maintenance.surface import AsyncMaintenance, Maintenance
 from asm_actors.providers.base import Provider
 from asm_actors.providers.retry import RetryPolicy
-from asm_actors.redaction.settings import Redaction
 from asm_actors.queries import AsyncQueries, Queries
+from asm_actors.redaction.settings import Redaction
 from asm_actors.running import Durability, StopReport, SystemBase, make_services
 from asm_actors.services import Services
 from asm_actors.sessions.manager import AsyncSessionManager, SessionManager

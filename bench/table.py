@@ -107,6 +107,11 @@ PLAN: Final = (
         "open in less than 1 s, an answer in less than 5 ms, 0.8 of an empty journal's append rate",
     ),
     Row("mailbox", ("messages_per_s", "p50_ms", "p99_ms", "threads"), "200,000 messages/s and more"),
+    Row(
+        "redaction",
+        ("cpu_ratio", "on_us_per_session", "off_us_per_session", "mb_per_s_prose", "mb_per_s_code"),
+        "CPU of a storm at most 3 % above one without it",
+    ),
 )
 
 

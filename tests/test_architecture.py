@@ -57,6 +57,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "asm_actors.journal.pricing",
         "asm_actors.providers.items",
         "asm_actors.pubsub.topics",
+        "asm_actors.workspace.command",
+        "asm_actors.workspace.config",
+        "asm_actors.workspace.ignoring",
+        "asm_actors.workspace.snapshot",
+        "asm_actors.workspace.tree",
         "asm_actors.maintenance.artifact",
         "asm_actors.maintenance.policy",
         "asm_actors.maintenance.report",
@@ -125,6 +130,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "asm_actors.journal.memory_cursors",
         "asm_actors.journal.memory_search",
         "asm_actors.journal.memory_artifacts",
+        "asm_actors.workspace.*",
         "asm_actors.maintenance.*_artifacts",
         "asm_actors.maintenance.cleaning",
         "asm_actors.maintenance.execution",
@@ -203,7 +209,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
 # Docstrings only.
 EMPTY_DOORS = {
     f"asm_actors.{part}"
-    for part in ("journal", "maintenance", "providers", "pubsub", "redaction", "runs", "sessions", "testing", "tools")
+    for part in (
+        "journal maintenance providers pubsub redaction runs sessions testing tools workspace".split()  # noqa: SIM905
+    )
 }
 
 PURE_SUPERVISORS = ("drain", "exits", "intensity", "plan", "slots", "spec")

@@ -15,6 +15,7 @@ from asm_actors.runs.run import Run
 
 __all__ = ["CostSummary", "ModelCost", "PricingTable", "ProviderCost", "Rates", "cost_summary_of"]
 
+
 @frozen
 class ProviderCost:
     """What the runs of one provider cost."""

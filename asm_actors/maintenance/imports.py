@@ -265,7 +265,7 @@ class Importer:
     # --- Writing -----------------------------------------------------------------------------------------------
 
     def _write_part(self, now: _Pending) -> None:
-        """Write what is there of a session, behind a record that hides it. That runs are open comes with the real one."""
+        """Write what is there of a session, behind a record that hides it; that runs are open comes with the real one."""
         if not now.is_staged:
             self._commit_ready()
         hidden = None

@@ -72,7 +72,15 @@ class ApprovalBook:
         """When the next question is denied if nobody decides, in microseconds since the epoch; None: never."""
         return min((one.expires_us for one in self.pending if one.expires_us is not None), default=None)
 
-    def about(self, run_id: str, call_id: str, tool_name: str, tool_input: Mapping[str, Any]) -> CallAsked:
+    def about(
+        self,
+        run_id: str,
+        call_id: str,
+        tool_name: str,
+        tool_input: Mapping[str, Any],
+        *,
+        is_repeated: bool = False,
+    ) -> CallAsked:
         """Return a call that is about to be made, with what was decided about it and about those that are like it.
 
         Args:
@@ -80,11 +88,11 @@ class ApprovalBook:
             call_id: the provider's id of the call.
             tool_name: the tool.
             tool_input: the arguments.
+            is_repeated: whether it was made before, and is to be made again after a crash.
         """
         own = self.approvals.get((run_id, call_id))
-        return CallAsked(
-            call_id, tool_name, tool_input, own, self._standing_for(run_id, tool_name, tool_input)
-        )
+        standing = self._standing_for(run_id, tool_name, tool_input)
+        return CallAsked(call_id, tool_name, tool_input, own, standing, is_repeated)
 
     def _standing_for(self, run_id: str, tool_name: str, tool_input: Mapping[str, Any]) -> Approval | None:
         # The newest grant counts, since it may have edited the arguments in another way.

@@ -294,7 +294,7 @@ class Evaluator:
             return [Deny(fact.call_id, "the run has ended", fails_run=True)]
         if fact.approval is not None:
             return [self._by_decision(fact, fact.approval)]
-        exceeded = self.exceeded(now, n_more_calls=1)
+        exceeded = self.exceeded(now, n_more_calls=0 if fact.is_repeated else 1)
         forbidden = (
             None if fact.standing is not None else self._forbidden(fact.tool_name, self._denial_action)
         )

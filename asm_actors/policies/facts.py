@@ -52,6 +52,8 @@ class CallAsked(NamedTuple):
     """The question about this very call; None if nobody was asked."""
     standing: Approval | None = None
     """A grant of another call that stands for this one, since they are alike; None if there is none."""
+    is_repeated: bool = False
+    """Whether this call was made before, and is to be made again after a crash: it counts once."""
 
 
 class CallBegan(NamedTuple):

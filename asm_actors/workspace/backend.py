@@ -13,7 +13,8 @@ from attrs import frozen
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.maintenance.artifact import ArtifactStore
-from asm_actors.workspace.snapshot import Diff, Rollback, Snapshot, WorkspaceConfig, displayed
+from asm_actors.workspace.config import WorkspaceConfig
+from asm_actors.workspace.snapshot import Diff, Rollback, Snapshot, displayed
 from asm_actors.workspace.watching import Stop
 
 __all__ = ["MAX_ARTIFACT_PATCH_BYTES", "Context", "Workspace", "storage_errors"]
@@ -53,9 +54,9 @@ class Context:
 class Workspace(ABC):
     """A directory whose state can be kept, compared and brought back.
 
-    All methods block, some for long: an actor calls them on a thread of its pool. A workspace belongs to one thread at a time.
-    Any number of workspaces of one directory may be open, also in several processes; a rollback that races with others' writing
-    ends in a mixture.
+    All methods block, some for long: an actor calls them on a thread of its pool. A workspace belongs to one thread
+    at a time. Any number of workspaces of one directory may be open, also in several processes; a rollback that
+    races with others' writing ends in a mixture.
 
     Attributes:
         path: the directory, absolute, without links.
@@ -89,8 +90,8 @@ class Workspace(ABC):
         """Tell what changed between two states.
 
         Raises:
-            AsmError: ``validation_error``: they are not both of this workspace; ``not_found``: one was released; the artifact
-                store's errors.
+            AsmError: ``validation_error``: they are not both of this workspace; ``not_found``: one was released; the
+                artifact store's errors.
         """
 
     @abstractmethod
@@ -98,8 +99,9 @@ class Workspace(ABC):
         """Bring a state back exactly; what came later is removed. Again does nothing more.
 
         Raises:
-            AsmError: ``validation_error``: it is not of this workspace; ``not_found``: it was released; ``invalid_operation``:
-                git is at work there; ``storage_write_failed``, ``storage_read_failed``: only a part was done, call it again.
+            AsmError: ``validation_error``: it is not of this workspace; ``not_found``: it was released;
+                ``invalid_operation``: git is at work there; ``storage_write_failed``, ``storage_read_failed``: only a
+                part was done, call it again.
         """
 
     @abstractmethod

@@ -130,7 +130,8 @@ class Command:
     Attributes:
         argv: The program and its arguments. A program without ``/`` is looked up in the command's own ``PATH``.
         cwd: The directory it runs in; None for this process's own.
-        env: Variables it gets besides what it inherits, as pairs; a value of None takes the variable away. Given as a map.
+        env: Variables it gets besides what it inherits, as pairs; a value of None takes the variable away. Given as
+            a map.
         inherit: Which variables of this process it gets: True for all, False for none, or their names.
         stdin: What it reads; None for nothing.
         timeout: Seconds it may take, or None for no bound.
@@ -176,10 +177,8 @@ class Command:
         Args:
             own: Those of this process.
         """
-        if self.inherit is True:
-            found = dict(own)
-        else:
-            found = {name: own[name] for name in self.inherit or () if name in own}
+        names = own if self.inherit is True else self.inherit or ()
+        found = {name: own[name] for name in names if name in own}
         for name, value in self.env:
             if value is None:
                 found.pop(name, None)
@@ -195,8 +194,8 @@ class CommandResult:
     Attributes:
         argv: what was run.
         cwd: where, or None for this process's directory.
-        exit_code: what it ended with; 128 and the signal's number if a signal ended it; 124 if it took too long, 130 if it
-            was cancelled.
+        exit_code: what it ended with; 128 and the signal's number if a signal ended it; 124 if it took too long, 130
+            if it was cancelled.
         signal: number of the signal that ended it, or None.
         stdout: what it wrote, up to its bound; also of a command that was stopped.
         stderr: likewise.
@@ -248,7 +247,8 @@ class CommandResult:
             success: Exit codes that mean so.
 
         Raises:
-            AsmError: ``command_timeout``; ``cancelled``; ``command_failed``. Details: exit code, signal, end of the error output.
+            AsmError: ``command_timeout``; ``cancelled``; ``command_failed``. Details: exit code, signal, end of the
+                error output.
         """
         if not self.timed_out and not self.cancelled and self.exit_code in success:
             return self

@@ -1,9 +1,9 @@
 """`Exec`: runs commands, blocking or on an asyncio loop, and leaves none of their processes behind.
 
-A command is a list of words; no shell is involved unless `Command.of_shell` says so. It runs in a session of its own, reads
-nothing or what it is given, and ends as a whole: when its first process ends, when its time is over, when it is cancelled
-or when this process dies, all of its processes are ended, also those that made a session of their own (see `guardian`
-for how, and for what other systems than Linux lack). What it wrote until then is kept.
+A command is a list of words; no shell is involved unless `Command.of_shell` says so. It runs in a session of its
+own, reads nothing or what it is given, and ends as a whole: when its first process ends, when its time is over, when
+it is cancelled or when this process dies, all of its processes are ended, also those that made a session of their
+own (see `guardian` for how, and for what other systems than Linux lack). What it wrote until then is kept.
 """
 
 from __future__ import annotations
@@ -103,9 +103,9 @@ class Exec:
 
     Raises:
         AsmError: Each method: ``validation_error``: the command is malformed, or its directory is absent;
-            ``command_not_found``; ``tool_permission_denied``: it may not be run; ``command_failed``: it cannot be run, or its
-            guardian was killed. A command that fails, takes too long or is cancelled is a result and no error;
-            `CommandResult.check` makes it one.
+            ``command_not_found``; ``tool_permission_denied``: it may not be run; ``command_failed``: it cannot be
+            run, or its guardian was killed. A command that fails, takes too long or is cancelled is a result and no
+            error; `CommandResult.check` makes it one.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -123,7 +123,8 @@ class Exec:
 
         Args:
             command: The command.
-            on_output: Called with each piece of output, kept or not. What it raises ends the command and is raised here.
+            on_output: Called with each piece of output, kept or not. What it raises ends the command and is raised
+                here.
             stop: Cancels the command when it is set, from whatever thread.
             **options: The fields of `Command`.
         """

@@ -89,7 +89,12 @@ def scan(
             continue
         except OSError as error:
             raise _unreadable(folder or str(root), error.strerror or str(error)) from error
-        if leaves_repos and folder and folder not in folders and any(entry.name == ".git" for entry in entries):
+        if (
+            leaves_repos
+            and folder
+            and folder not in folders
+            and any(entry.name == ".git" for entry in entries)
+        ):
             del result.folders[folder]
             result.repos.add(folder)
             continue
@@ -133,7 +138,7 @@ class Hasher:
 
     def of_bytes(self, data: bytes) -> str:
         """Digest bytes."""
-        return self._begin(len(data), data).hexdigest()
+        return str(self._begin(len(data), data).hexdigest())
 
     def _begin(self, size: int, data: bytes = b"") -> Any:
         head = b"blob %d\0" % size if self._as_blob else b""
@@ -147,8 +152,8 @@ class Hasher:
             copy: Gets what was read.
 
         Returns:
-            The digest, and how many bytes it is of. None if the file is gone, or is none, or (git's digests) its size has
-            changed while it was read.
+            The digest, and how many bytes it is of. None if the file is gone, or is none, or (git's digests) its
+            size has changed while it was read.
 
         Raises:
             AsmError: ``storage_read_failed``.
@@ -181,7 +186,7 @@ class Hasher:
     def of_link(self, path: Path) -> tuple[str, bytes] | None:
         """Return the digest of a link's target, and the target; None if the link is gone."""
         try:
-            target = os.readlink(os.fsencode(path))
+            target = os.readlink(os.fsencode(path))  # noqa: PTH115 - a Path would leave out what it holds idle
         except OSError:
             return None
         return self.of_bytes(target), target
@@ -254,6 +259,4 @@ class Seeing:
 
 def _unreadable(path: str, why: str) -> AsmError:
     shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return AsmError(
-        ErrorCode.STORAGE_READ_FAILED, f"{shown} cannot be read: {why}", details={"path": shown}
-    )
+    return AsmError(ErrorCode.STORAGE_READ_FAILED, f"{shown} cannot be read: {why}", details={"path": shown})

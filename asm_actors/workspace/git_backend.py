@@ -1,17 +1,18 @@
 """Snapshots of a git work tree, kept in its own object database.
 
-**A snapshot** is a commit on top of HEAD that no branch has, kept by a ref of its own below ``refs/asm/snapshots/``. Its tree is
-the work tree byte by byte, without filters and line end conversion: tracked files, untracked ones, and ignored ones if asked
-for. A second parent holds the index as it is, the contents that only the index has, and what git's trees cannot tell: modes,
-empty folders, which paths were ignored. Index, HEAD, branches, stash, reflogs and configuration are not touched, no hook runs.
+**A snapshot** is a commit on top of HEAD that no branch has, kept by a ref of its own below ``refs/asm/snapshots/``.
+Its tree is the work tree byte by byte, without filters and line end conversion: tracked files, untracked ones, and
+ignored ones if asked for. A second parent holds the index as it is, the contents that only the index has, and what
+git's trees cannot tell: modes, empty folders, which paths were ignored. Index, HEAD, branches, stash, reflogs and
+configuration are not touched, no hook runs.
 
-**A rollback** brings back the work tree and the index, so that what was staged is staged again. HEAD and branches stay where
-they are, commits made since are kept, and so is a merge or rebase that has begun or ended since. It holds git's own lock on
-the index meanwhile.
+**A rollback** brings back the work tree and the index, so that what was staged is staged again. HEAD and branches
+stay where they are, commits made since are kept, and so is a merge or rebase that has begun or ended since. It holds
+git's own lock on the index meanwhile.
 
-**Left alone:** ignored paths (by the rules of the snapshot's time), repositories inside, submodules among them (their commit is
-recorded, a repository that came later is removed), pipes, sockets, devices. **Not kept:** owners, times, extended attributes,
-hard links.
+**Left alone:** ignored paths (by the rules of the snapshot's time), repositories inside, submodules among them
+(their commit is recorded, a repository that came later is removed), pipes, sockets, devices. **Not kept:** owners,
+times, extended attributes, hard links.
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ class GitWorkspace(Workspace):
             {path: (entry.git_mode, entry.content) for path, entry in tree.files.items()}
             | {path: ("160000", commit) for path, commit in tree.repos.items() if commit is not None}
         )
-        metadata = snapshot.metadata | {"dirty": is_staged or root != head.tree}
+        metadata = snapshot.metadata | {"dirty": is_staged or root != (head.tree or repository.empty_tree)}
         told = evolve(snapshot, metadata=metadata, ref="0").to_map()
         parts = parts | {"snapshot": json.dumps(told).encode()}
         names = dict(zip(parts, uploader.upload_bytes(list(parts.values()), scratch), strict=True))
@@ -202,7 +203,9 @@ class GitWorkspace(Workspace):
         """Read what a snapshot keeps besides its tree. It is the last parent."""
         parents = [line[7:] for line in self._commit_lines(ref) if line.startswith("parent ")]
         behind = parents[-1] if parents else ref
-        state, index, told = read_blobs(self._git, [f"{behind}:{name}" for name in ("state", "index", "snapshot")])
+        state, index, told = read_blobs(
+            self._git, [f"{behind}:{name}" for name in ("state", "index", "snapshot")]
+        )
         if state is None:
             raise AsmError(ErrorCode.STORAGE_READ_FAILED, f"{ref} is no snapshot")
         tree, found = Tree.load(state, f"the snapshot {ref}")

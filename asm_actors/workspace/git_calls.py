@@ -1,8 +1,9 @@
 """Git, called so that nothing but the repository's contents has a say in what it answers.
 
-No ``GIT_*`` variable of this process is passed on, and messages are in English. No hook, file watcher, pager, prompt, fetch or
-external diff program is started; what the user's or the system's configuration says about these is overridden. What it says
-about ignored files and about owners of repositories counts, since that is what the user's own git shows him.
+No ``GIT_*`` variable of this process is passed on, and messages are in English. No hook, file watcher, pager,
+prompt, fetch or external diff program is started; what the user's or the system's configuration says about these is
+overridden. What it says about ignored files and about owners of repositories counts, since that is what the user's
+own git shows him.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ class Git:
         run: Runs commands.
     """
 
-    def __init__(self, directory: str | Path, *, timeout: float, stop: Stop | None = None, run: Exec | None = None) -> None:
+    def __init__(
+        self, directory: str | Path, *, timeout: float, stop: Stop | None = None, run: Exec | None = None
+    ) -> None:
         self.directory = str(directory)
         self._timeout = timeout
         self._stop = stop
@@ -99,7 +102,8 @@ class Git:
             max_output_bytes: Output that is kept.
 
         Raises:
-            AsmError: ``dependency_not_available``: there is no git; ``command_failed``, ``command_timeout``, ``cancelled``.
+            AsmError: ``dependency_not_available``: there is no git; ``command_failed``, ``command_timeout``,
+                ``cancelled``.
         """
         command = Command(
             argv=("git", "--no-pager", *self._settings, *words),
@@ -130,7 +134,7 @@ class Git:
         except AsmError as error:
             told = result.stderr_text.strip()
             if told and error.code == ErrorCode.COMMAND_FAILED:
-                error = AsmError(error.code, f"git {words[0]}: {told[-500:]}", details=error.details)  # noqa: PLW2901
+                error = AsmError(error.code, f"git {words[0]}: {told[-500:]}", details=error.details)
             raise error from None
 
     def text(self, *words: str, **options: Any) -> str:
@@ -140,7 +144,9 @@ class Git:
     def maybe(self, *words: str) -> str | None:
         """Call git and return its output, or None if it answers by exit code 1 that there is nothing."""
         result = self.run(*words, success=(0, 1))
-        return None if result.exit_code else result.stdout.decode("utf-8", "surrogateescape").removesuffix("\n")
+        return (
+            None if result.exit_code else result.stdout.decode("utf-8", "surrogateescape").removesuffix("\n")
+        )
 
     def items(self, *words: str, **options: Any) -> list[str]:
         """Call git and return its output as items that NUL ends; arguments as for `run`."""
@@ -153,4 +159,8 @@ def quoted(path: str) -> bytes:
     raw = path.encode("utf-8", "surrogateescape")
     if not any(byte < 0x20 or byte in b'"\\' for byte in raw):
         return raw
-    return b'"' + b"".join(b"\\%03o" % byte if byte < 0x20 or byte in b'"\\' else bytes([byte]) for byte in raw) + b'"'
+    return (
+        b'"'
+        + b"".join(b"\\%03o" % byte if byte < 0x20 or byte in b'"\\' else bytes([byte]) for byte in raw)
+        + b'"'
+    )

@@ -33,12 +33,11 @@ def changes_between(git: Git, before: str, after: str) -> tuple[Change, ...]:
             old_path = next(items) if status[0] in "RC" else None
             raw[next(items)] = (old_mode, new_mode, old, new, status[0], old_path)
         else:
-            came, went, path = item.split("\t", 2)
+            plus, minus, path = item.split("\t", 2)
             if not path:
                 next(items)
                 path = next(items)
-            is_binary = came == "-"
-            counted[path] = (0, 0, True) if is_binary else (int(came), int(went), False)
+            counted[path] = (0, 0, True) if plus == "-" else (int(plus), int(minus), False)
     sizes = _sizes(git, raw)
     found = []
     for path, (old_mode, new_mode, old, new, status, old_path) in raw.items():

@@ -111,7 +111,8 @@ class Uploader:
         if seen is None or seen.kind != FILE:
             return
         try:
-            with open(os.open(place, os.O_RDONLY | os.O_NOFOLLOW), "rb") as source, copy.open("wb") as target:  # noqa: PTH123
+            handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW)
+            with os.fdopen(handle, "rb") as source, copy.open("wb") as target:
                 shutil.copyfileobj(source, target)
         except FileNotFoundError:
             return
@@ -236,7 +237,7 @@ class Batch:
             self._head += found
             return view[len(view) :]
         head, self._head = self._head + found[:end], b""
-        if head.endswith(b" missing") or head.endswith(b" ambiguous"):
+        if head.endswith((b" missing", b" ambiguous")):
             self._begin(None)
         else:
             self._left = int(head.rpartition(b" ")[2])
@@ -280,7 +281,13 @@ def fetch_from(git: Git) -> Callable[[Sequence[Write]], None]:
             current[:] = [write]
             write.begin()
 
-        batch = Batch(begin, lambda piece: current[0].write(piece), lambda: current[0].finish())
+        def write(piece: bytes) -> None:
+            current[0].write(piece)
+
+        def finish() -> None:
+            current[0].finish()
+
+        batch = Batch(begin, write, finish)
         if writes:
             names = [write.entry.content for write in writes]
             git.run("cat-file", "--batch", stdin=_lines(names), on_output=batch.feed, max_output_bytes=0)

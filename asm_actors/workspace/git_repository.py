@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from hashlib import new
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -48,8 +49,8 @@ class Repository:
         """Find the work tree that a directory belongs to; None if it belongs to none.
 
         Raises:
-            AsmError: ``dependency_not_available``: there is no git; ``command_failed``: git refuses, such as for a repository of
-                another user.
+            AsmError: ``dependency_not_available``: there is no git; ``command_failed``: git refuses, such as for a
+                repository of another user.
         """
         try:
             told = git.text("rev-parse", "--is-inside-work-tree", "--show-cdup", "--show-object-format")
@@ -68,6 +69,11 @@ class Repository:
     def name_of(self, raw: bytes) -> str:
         """Return the name of an object, given its kind, size and content."""
         return new(self.digest, raw, usedforsecurity=False).hexdigest()
+
+    @property
+    def empty_tree(self) -> str:
+        """The name of the tree with nothing in it."""
+        return self.name_of(b"tree 0\0")
 
     def head(self) -> Head:
         """Tell where HEAD is."""
@@ -99,8 +105,13 @@ class Repository:
             return None
         copy.write_bytes(content)
         os.utime(copy, ns=(found.st_atime_ns, found.st_mtime_ns))
-        if self.git.text("rev-parse", "--shared-index-path"):
-            self.git.run("update-index", "--no-split-index", env={"GIT_INDEX_FILE": str(copy)})
+        shared = list(self.index.parent.glob("sharedindex.*"))
+        if shared:
+            # Git puts the rest of a split index there, and removes it when it has not been used for some time.
+            for path in shared:
+                shutil.copy2(path, copy.parent)
+            words = ("update-index", "--no-split-index", "--force-write-index")
+            self.git.run(*words, env={"GIT_INDEX_FILE": str(copy)})
             content, found = copy.read_bytes(), copy.stat()
         return content, found.st_mtime_ns
 
@@ -140,8 +151,10 @@ class Repository:
     def staged(self, index: Path, head: Head) -> tuple[bool, set[str]]:
         """Tell whether the index differs from HEAD, and return the contents that it has and HEAD has not."""
         env: dict[str, Any] = {"env": {"GIT_INDEX_FILE": str(index)}}
-        base = head.commit or self.name_of(b"tree 0\0")
-        items = self.git.items("diff-index", "--cached", "--raw", "--no-abbrev", "--no-renames", "-z", base, "--", **env)
+        base = head.commit or self.empty_tree
+        items = self.git.items(
+            "diff-index", "--cached", "--raw", "--no-abbrev", "--no-renames", "-z", base, "--", **env
+        )
         found: set[str] = set()
         is_unmerged = False
         for line in items[::2]:

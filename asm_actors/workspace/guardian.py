@@ -1,13 +1,15 @@
 """The guardian: a small process between this one and a command, which lets nothing of the command survive.
 
-It is not imported by the runtime: `process` compiles it and runs it in an interpreter of its own, one for each command.
+It is not imported by the runtime: `process` compiles it and runs it in an interpreter of its own, one for each
+command.
 
-1. It makes itself the reaper of its descendants (Linux). A process that forks twice and starts a session of its own becomes
-   the guardian's child when its parent ends, so it cannot get away.
+1. It makes itself the reaper of its descendants (Linux). A process that forks twice and starts a session of its own
+   becomes the guardian's child when its parent ends, so it cannot get away.
 2. It starts the command in a session of its own and tells how the command began and ended.
-3. When the command has ended, or it is told to stop, every descendant gets SIGTERM, and after the grace SIGKILL, until none is
-   left. Only then does it say that all is gone, and end.
-4. When its control socket closes, whatever the reason (`kill -9` of the runtime among them), it does so with SIGKILL at once.
+3. When the command has ended, or it is told to stop, every descendant gets SIGTERM, and after the grace SIGKILL,
+   until none is left. Only then does it say that all is gone, and end.
+4. When its control socket closes, whatever the reason (`kill -9` of the runtime among them), it does so with SIGKILL
+   at once.
 5. When the guardian itself is killed, the kernel kills the command, though not what has left the command.
 
 Where the system has no reapers, what left the command's process group is not seen.
@@ -17,17 +19,21 @@ Start-up time is paid for each command, so only modules written in C are importe
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found, unused-ignore]  # `signal` loads slowly
 import posix
 import select
 import sys
 import time
-from collections.abc import Callable, Iterator
 
-import _signal  # type: ignore[import-not-found, unused-ignore]  # the module `signal` takes longer to load than all else
+TYPE_CHECKING = False  # as `typing` has it, which loads slowly, too
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
 __all__ = ["BOOTSTRAP", "Guardian", "main"]
 
-# Read by the interpreter that becomes the guardian: the code of this module and what is asked for come through a file.
+# Read by the interpreter that becomes the guardian: the code of this module and what is asked for come through a
+# file.
 BOOTSTRAP = (
     "import marshal,sys\n"
     "with open(int(sys.argv[1]),'rb') as f: code,request=marshal.load(f)\n"
@@ -54,11 +60,11 @@ class Guardian:
         request: ``argv executable env control parent grace_ms`` as `process` made it.
     """
 
-    def __init__(self, request: dict[str, object]) -> None:
+    def __init__(self, request: dict[str, Any]) -> None:
         self.request = request
-        self.control: int = request["control"]  # type: ignore[assignment]
-        self.parent: int = request["parent"]  # type: ignore[assignment]
-        self.grace_ms: int = request["grace_ms"]  # type: ignore[assignment]
+        self.control: int = request["control"]
+        self.parent: int = request["parent"]
+        self.grace_ms: int = request["grace_ms"]
         self.main = 0
         self.is_reaper = False
         self.is_over = False
@@ -90,9 +96,10 @@ class Guardian:
     def start(self) -> int:
         """Start the command; return the errno of what went wrong, or 0."""
         failed, failing = posix.pipe()
+        own = posix.getpid()
         pid = posix.fork()
         if pid == 0:
-            self.become(failing)
+            self.become(own, failing)
         posix.close(failing)
         self.main = pid
         said = posix.read(failed, 4)
@@ -102,18 +109,20 @@ class Guardian:
         posix.waitpid(pid, 0)
         return int.from_bytes(said, "big")
 
-    def become(self, failing: int) -> None:
-        """Turn this fork into the command."""
+    def become(self, parent: int, failing: int) -> None:
+        """Turn this fork into the command; `parent` is the guardian."""
         request = self.request
         try:
             posix.setsid()
             _prctl(_SET_PDEATHSIG, _signal.SIGKILL)
+            if posix.getppid() != parent:  # it was killed before that had an effect
+                return
             _signal.set_wakeup_fd(-1)
             for number in range(1, _signal.NSIG):
                 if _signal.getsignal(number) is not None and number not in (_signal.SIGKILL, _signal.SIGSTOP):
                     _signal.signal(number, _signal.SIG_DFL)
             _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-            posix.execve(request["executable"], request["argv"], request["env"])  # type: ignore[arg-type]  # noqa: S606
+            posix.execve(request["executable"], request["argv"], request["env"])
         except OSError as error:
             posix.write(failing, (error.errno or 1).to_bytes(4, "big"))
         finally:
@@ -162,7 +171,7 @@ class Guardian:
         number = int.from_bytes(said[1:], "big")
         if said[:1] == STOP:
             self.grace_ms = number
-            if self.phase == "running":
+            if self.phase == "running" or (self.phase == "stopping" and not number):
                 self.stop()
         elif not self.is_over:
             _attempt(posix.killpg, self.main, number)
@@ -200,7 +209,8 @@ class Guardian:
                 self.is_over = True
                 self.say(ENDED, status)
                 if not self.is_reaper:
-                    # Orphans are not ours here: the group is all that can be reached, and nobody tells when it is empty.
+                    # Orphans are not ours here: the group is all that can be reached, and nobody tells when it is
+                    # empty.
                     _attempt(posix.killpg, pid, _signal.SIGKILL)
 
     def descendants(self) -> Iterator[int]:
@@ -217,7 +227,7 @@ class Guardian:
             waiting += found
 
     def say(self, what: bytes, number: int) -> None:
-        try:
+        try:  # noqa: SIM105 - contextlib loads slowly, too
             posix.write(self.control, what + number.to_bytes(4, "big"))
         except OSError:  # nobody listens: the socket's end is seen in the loop
             pass
@@ -228,7 +238,7 @@ def _ignore(*_: object) -> None:
 
 
 def _attempt(function: Callable[..., None], *args: int) -> None:
-    try:
+    try:  # noqa: SIM105 - as above
         function(*args)
     except OSError:  # gone already, or not ours
         pass
@@ -295,13 +305,14 @@ def _prctl(option: int, value: int) -> bool:
     try:
         import _ctypes
 
-        address = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")
-        return bool(_ctypes.call_function(address, (option, value, 0, 0, 0)) == 0)
-    except Exception:  # no such function, or it is forbidden here: what follows works without, though less well
+        library: Any = _ctypes
+        address = library.dlsym(library.dlopen(None, 0), "prctl")
+        return bool(library.call_function(address, (option, value, 0, 0, 0)) == 0)
+    except Exception:  # it is absent or forbidden here, and what it is needed for is done less well
         return False
 
 
-def main(request: dict[str, object]) -> None:
+def main(request: dict[str, Any]) -> None:
     """Be the guardian of what is asked for."""
     try:
         Guardian(request).run()

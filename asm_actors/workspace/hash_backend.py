@@ -1,8 +1,9 @@
 """Snapshots of a directory without git: copies of its files, by their digests.
 
-The whole directory is kept, but for the paths that are to be ignored. A rollback brings everything else back: contents, modes,
-links and folders, and removes what came later. Not kept: owners, times, extended attributes, hard links; pipes, sockets and
-devices are left alone. A file that has not changed since the last snapshot is neither read nor copied again.
+The whole directory is kept, but for the paths that are to be ignored. A rollback brings everything else back:
+contents, modes, links and folders, and removes what came later. Not kept: owners, times, extended attributes, hard
+links; pipes, sockets and devices are left alone. A file that has not changed since the last snapshot is neither read
+nor copied again.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class HashWorkspace(Workspace):
             changes=found.changes,
             metadata={} if found.is_exact else {"patch_is_exact": False},
         )
-        return self._with_patch(diff, lambda bound: (found.text, len(found.text)))
+        return self._with_patch(diff, lambda _: (found.text, len(found.text)))
 
     def rollback(self, snapshot: Snapshot) -> Rollback:
         """Bring a state back; see `Workspace.rollback`."""

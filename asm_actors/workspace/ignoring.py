@@ -14,14 +14,14 @@ def ignoring(roots: Iterable[str], paths: Iterable[str], globs: Iterable[str]) -
     Args:
         roots: Names of folders at the top.
         paths: Paths below the top; with all below them.
-        globs: Patterns: ``*`` and ``?`` stand for anything but slashes, ``**`` for slashes, too. One without a slash fits
-            the names of files and folders anywhere; what lies in a folder that fits is left alone with it.
+        globs: Patterns: ``*`` and ``?`` stand for anything but slashes, ``**`` for slashes, too. One without a slash
+            fits the names of files and folders anywhere; what lies in a folder that fits is left alone with it.
     """
     known = {*roots, *(path.strip("/").removeprefix("./") for path in paths)}
     by_path = _any(glob.strip("/") for glob in globs if "/" in glob.strip("/"))
     by_name = _any(glob.strip("/") for glob in globs if "/" not in glob.strip("/"))
 
-    def is_ignored(path: str, is_folder: bool) -> bool:  # noqa: FBT001 - one of two arguments
+    def is_ignored(path: str, is_folder: bool) -> bool:
         return (
             path in known
             or (by_path is not None and by_path.fullmatch(path) is not None)

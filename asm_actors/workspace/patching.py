@@ -118,9 +118,10 @@ def _compared(pair: _Pair, read: Callable[[Entry], bytes]) -> tuple[int, int, by
     names = _name("a/", pair.old_path), _name("b/", pair.new_path)
     if (old is None and pair.old is not None) or (new is None and pair.new is not None):
         return 0, 0, head + b"Binary files %s and %s differ\n" % names, True
-    body, came, went = [], 0, 0
+    body: list[bytes] = []
+    came = went = 0
     for line in difflib.diff_bytes(difflib.unified_diff, old or [], new or [], *names, lineterm=b"\n"):
-        if body and len(body) > 1:
+        if len(body) > 1:  # after the two lines of names
             came += line.startswith(b"+")
             went += line.startswith(b"-")
         body.append(line if line.endswith(b"\n") else line + b"\n\\ No newline at end of file\n")
@@ -152,7 +153,10 @@ def _head(pair: _Pair) -> bytes:
             lines += [f"old mode {pair.old.git_mode}".encode(), f"new mode {pair.new.git_mode}".encode()]
         if pair.old_path != pair.new_path:
             lines += [b"similarity index 100%"]
-            lines += [b"rename from " + quoted(pair.old_path or ""), b"rename to " + quoted(pair.new_path or "")]
+            lines += [
+                b"rename from " + quoted(pair.old_path or ""),
+                b"rename to " + quoted(pair.new_path or ""),
+            ]
     return b"\n".join(lines) + b"\n"
 
 

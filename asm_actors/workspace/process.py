@@ -1,24 +1,20 @@
 """One command with its guardian: started, fed, read, stopped as a whole tree, and told of by a result.
 
-Blocks nowhere but for starting the guardian (about a millisecond); a `Watcher` calls it when there is something to do.
+Blocks nowhere but for starting the guardian (about a millisecond); a `Watcher` calls it when there is something to
+do.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import marshal
 import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
-from types import CodeType
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.workspace import guardian
@@ -30,6 +26,7 @@ from asm_actors.workspace.command import (
     Output,
     grace_ms,
 )
+from asm_actors.workspace.starting import find_program, guardian_request, not_started
 from asm_actors.workspace.watching import Timer, Watcher
 
 __all__ = ["Process"]
@@ -51,7 +48,8 @@ class Process:
 
     Raises:
         AsmError: ``validation_error``: there is no such working directory; ``command_not_found``;
-            ``tool_permission_denied``: the program may not be run; ``dependency_not_available``: no guardian can be started.
+            ``tool_permission_denied``: the program may not be run; ``dependency_not_available``: no guardian can be
+            started.
     """
 
     def __init__(
@@ -79,13 +77,12 @@ class Process:
         self._kept = {Output.STDOUT: bytearray(), Output.STDERR: bytearray()}
         self._counted = dict.fromkeys(Output, 0)
         self._readers: dict[Output, int] = {}
-        self._stdin: int | None = None
         self._to_write = memoryview(command.stdin or b"")
         self._started = clock()
         self._start()
         watcher.read(self._control.fileno(), self._hear)
         for output, handle in self._readers.items():
-            watcher.read(handle, lambda output=output: self._read(output))  # type: ignore[misc]
+            watcher.read(handle, partial(self._read, output))
         if self._stdin is not None:
             watcher.write(self._stdin, self._write)
         if command.timeout is not None:
@@ -126,19 +123,20 @@ class Process:
         if self._is_paused:
             self._is_paused = False
             for output, handle in self._readers.items():
-                self._watcher.read(handle, lambda output=output: self._read(output))  # type: ignore[misc]
+                self._watcher.read(handle, partial(self._read, output))
             self._rearm()
 
     # The start.
 
     def _start(self) -> None:
         command = self.command
+        self._stdin: int | None = None
         if command.cwd is not None and not os.path.isdir(command.cwd):  # noqa: PTH112 - bytes may hide in it
             raise AsmError(
                 ErrorCode.VALIDATION_ERROR, f"there is no directory {command.cwd}", details={"field": "cwd"}
             )
         environment = command.environment(os.environ)
-        executable = _find(command.argv[0], command.cwd, environment)
+        executable = find_program(command.argv[0], command.cwd, environment)
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             control, their_control = socket.socketpair()
             ours.callback(control.close)
@@ -149,13 +147,11 @@ class Process:
             if not command.merge_stderr:
                 stderr = self._pipe(ours, theirs, output=Output.STDERR)
             request = theirs.enter_context(
-                _request(
+                guardian_request(
                     {
                         "argv": [os.fsencode(word) for word in command.argv],
                         "executable": os.fsencode(executable),
-                        "env": {
-                            os.fsencode(name): os.fsencode(value) for name, value in environment.items()
-                        },
+                        "env": {os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
                         "control": their_control.fileno(),
                         "parent": os.getpid(),
                         "grace_ms": grace_ms(command),
@@ -174,7 +170,7 @@ class Process:
                     start_new_session=True,
                 )
             except OSError as error:
-                raise _not_started(command, error.errno or 0, error) from error
+                raise not_started(command, error.errno or 0, error) from error
             control.setblocking(False)
             self._control = control
             ours.pop_all()
@@ -247,7 +243,7 @@ class Process:
             if kind == guardian.STARTED:
                 self._pid = number
             elif kind == guardian.FAILED:
-                self._error = self._error or _not_started(self.command, number, None)
+                self._error = self._error or not_started(self.command, number, None)
             elif kind == guardian.ENDED:
                 self._status = number
                 self._disarm("timeout", "idle")
@@ -283,7 +279,8 @@ class Process:
         self._guardian.wait()
         if self._error is None and self._status is None:
             self._error = AsmError(
-                ErrorCode.COMMAND_FAILED, f"the guardian of {self.command.argv[0]} was killed, and the command with it"
+                ErrorCode.COMMAND_FAILED,
+                f"the guardian of {self.command.argv[0]} was killed, and the command with it",
             )
         if self._error is not None:
             self._on_end(None, self._error)
@@ -349,62 +346,3 @@ class Process:
             self._watcher.stop_writing(self._stdin)
             os.close(self._stdin)
             self._stdin = None
-
-
-@cache
-def _guardian_code() -> CodeType:
-    spec = importlib.util.find_spec("asm_actors.workspace.guardian")
-    loader: Any = None if spec is None else spec.loader
-    code = loader.get_code("asm_actors.workspace.guardian")
-    assert isinstance(code, CodeType)
-    return code
-
-
-def _request(request: dict[str, Any]) -> Any:
-    """Write down what is asked for in a file without a name: variables and arguments fit into no pipe."""
-    file = tempfile.TemporaryFile()
-    marshal.dump((_guardian_code(), request), file)
-    file.seek(0)
-    return file
-
-
-def _find(program: str, cwd: str | None, environment: dict[str, str]) -> str:
-    """Return the path of a program.
-
-    Raises:
-        AsmError: ``command_not_found`` or ``tool_permission_denied``.
-    """
-    base = Path(cwd or ".")
-    if "/" in program:
-        candidates = [program]
-    else:
-        folders = environment.get("PATH", os.defpath).split(":")
-        candidates = [f"{folder or '.'}/{program}" for folder in folders]
-    is_forbidden = False
-    for candidate in candidates:
-        path = base / candidate
-        if path.is_file():
-            if os.access(path, os.X_OK):
-                return candidate
-            is_forbidden = True
-    if is_forbidden:
-        raise AsmError(
-            ErrorCode.TOOL_PERMISSION_DENIED, f"{program} may not be run", details={"command": program}
-        )
-    raise AsmError(
-        ErrorCode.COMMAND_NOT_FOUND, f"there is no command {program}", details={"command": program}
-    )
-
-
-def _not_started(command: Command, number: int, cause: BaseException | None) -> AsmError:
-    program = command.argv[0]
-    details = {"command": program, "errno": number}
-    text = f"{program} could not be started: {os.strerror(number)}"
-    if cause is not None:
-        return AsmError(ErrorCode.DEPENDENCY_NOT_AVAILABLE, text, details=details)
-    code = {
-        2: ErrorCode.COMMAND_NOT_FOUND,
-        1: ErrorCode.TOOL_PERMISSION_DENIED,
-        13: ErrorCode.TOOL_PERMISSION_DENIED,
-    }.get(number, ErrorCode.COMMAND_FAILED)
-    return AsmError(code, text, details=details)

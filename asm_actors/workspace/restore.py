@@ -3,11 +3,12 @@
 Two steps, because what is left alone may hang on what is restored (git's ignore files):
 
 1. `put_back` writes every file that is not as it was, and makes room for it: what lies in its way came later.
-2. `remove_later` removes everything that the tree does not know, but for what its caller leaves alone; then modes of folders.
+2. `remove_later` removes everything that the tree does not know, but for what its caller leaves alone; then modes of
+   folders.
 
-A link is never followed, neither as a file nor as a folder on the way. A file is written beside its place and moved there,
-so that an interruption leaves the old or the new one, and doing it all again completes it. Times of files are not put back:
-what was built from a later state would pass for being up to date.
+A link is never followed, neither as a file nor as a folder on the way. A file is written beside its place and moved
+there, so that an interruption leaves the old or the new one, and doing it all again completes it. Times of files are
+not put back: what was built from a later state would pass for being up to date.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.workspace.files import Scan, Seeing, make_writable, scan, see
@@ -62,7 +63,7 @@ class Write:
             raise AsmError(ErrorCode.STORAGE_READ_FAILED, f"the copy of {self.path!r} is incomplete")
         if self._file is None:
             _unlink(self._beside)
-            os.symlink(self._target, os.fsencode(self._beside))
+            os.symlink(self._target, os.fsencode(self._beside))  # noqa: PTH211 - as bytes, whatever they are
         else:
             os.fchmod(self._file.fileno(), self.entry.mode)
             self._file.close()
@@ -77,11 +78,8 @@ class Write:
         _unlink(self._beside)
 
 
-class Fetch(Protocol):
-    """Gives the contents of files."""
-
-    def __call__(self, writes: Sequence[Write]) -> None:
-        """For each, one after the other: `begin`, `write` its content in pieces, `finish`."""
+Fetch = Callable[[Sequence[Write]], None]
+"""Gives contents: for each file, one after the other, `begin`, `write` in pieces, `finish`."""
 
 
 class Restoring:
@@ -216,10 +214,7 @@ class Restoring:
 
 
 def _unlink(place: Path) -> None:
-    try:
-        place.unlink()
-    except FileNotFoundError:
-        pass
+    place.unlink(missing_ok=True)
 
 
 def _depth(path: str) -> int:

@@ -2,49 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Any, Self
 
-from attrs import Factory, asdict, evolve, field, frozen
+from attrs import Factory, asdict, evolve, frozen
 
-from asm_actors.config import MAX_PATCH_BYTES
-from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.errors import ErrorCode
 from asm_actors.serialization import (
     Fields,
-    check_integer,
-    check_number,
-    check_text,
-    invalid,
     iso_from_us,
     json_map,
-    parse_member,
     time_from_us,
 )
 
 __all__ = [
-    "WORKSPACE_TIMEOUT",
     "Change",
     "ChangeKind",
     "Diff",
     "Rollback",
     "Snapshot",
-    "Strategy",
-    "WorkspaceConfig",
     "displayed",
 ]
-
-WORKSPACE_TIMEOUT: Final = 300.0
-"""Seconds that one command of a workspace may take: the first look at a large tree takes its time."""
-
-
-class Strategy(StrEnum):
-    """How a workspace keeps its snapshots; ``auto`` chooses between the others."""
-
-    AUTO = "auto"
-    GIT = "git"
-    HASH = "hash"
 
 
 class ChangeKind(StrEnum):
@@ -56,101 +35,6 @@ class ChangeKind(StrEnum):
     RENAMED = "renamed"
 
 
-def _strategy(value: object) -> Strategy:
-    return parse_member(Strategy, value, ErrorCode.VALIDATION_ERROR)
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise invalid("an ignore list", "must be a list of strings", value)
-    found = tuple(check_text(item, "an item of an ignore list") for item in value)
-    if not all(found):
-        raise AsmError(ErrorCode.VALIDATION_ERROR, "an item of an ignore list cannot be empty")
-    return found
-
-
-def _path(value: Any) -> str | None:
-    if value is None:
-        return None
-    if hasattr(value, "__fspath__"):
-        value = value.__fspath__()
-    text = check_text(value, "a path")
-    if not text or "\0" in text:
-        raise invalid("a path", "must not be empty nor hold NUL", text)
-    return text
-
-
-def _boolean(_: Any, attribute: Any, value: object) -> None:
-    if not isinstance(value, bool):
-        raise invalid(attribute.name, "must be true or false", value)
-
-
-@frozen(kw_only=True)
-class WorkspaceConfig:
-    """What is to be done about the files that a run works on. Checked when it is made.
-
-    Attributes:
-        enabled: whether anything is.
-        path: the directory; None for this process's own.
-        strategy: ``git``: the whole work tree that the directory belongs to; ``hash``: the directory; ``auto``: git where the
-            directory is the top of a repository or has tracked files in it, else hash.
-        capture_patch: whether differences hold a patch.
-        max_patch_bytes: the longest patch that is kept with a difference.
-        rollback_on_failure: whether the files of a failed run are put back.
-        include_ignored: git: whether snapshots hold what git ignores, too.
-        ignore_paths: hash: paths below the directory that are left alone, besides ``config.EXCLUDED_WORKSPACE_ROOTS``.
-        ignore_globs: hash: the same by patterns with ``*``, ``?`` and ``**``; one without ``/`` fits base names anywhere.
-        store_path: hash: where copies are kept; None for ``asm/workspaces`` in the user's state directory.
-        timeout: seconds that one command may take.
-
-    Raises:
-        ValidationError: a field is malformed; the message names it.
-    """
-
-    enabled: bool = field(default=False, validator=_boolean)
-    path: str | None = field(default=None, converter=_path)
-    strategy: Strategy = field(default=Strategy.AUTO, converter=_strategy)
-    capture_patch: bool = field(default=True, validator=_boolean)
-    max_patch_bytes: int = MAX_PATCH_BYTES
-    rollback_on_failure: bool = field(default=False, validator=_boolean)
-    include_ignored: bool = field(default=False, validator=_boolean)
-    ignore_paths: tuple[str, ...] = field(default=(), converter=_texts)
-    ignore_globs: tuple[str, ...] = field(default=(), converter=_texts)
-    store_path: str | None = field(default=None, converter=_path)
-    timeout: float = WORKSPACE_TIMEOUT
-
-    def __attrs_post_init__(self) -> None:
-        check_integer(self.max_patch_bytes, "max_patch_bytes", least=0)
-        if check_number(self.timeout, "timeout") <= 0:
-            raise invalid("timeout", "must be more than 0 seconds", self.timeout)
-
-    def to_map(self) -> dict[str, Any]:
-        """Return the configuration as a JSON-ready map."""
-        return asdict(self) | {
-            "strategy": self.strategy.value,
-            "ignore_paths": list(self.ignore_paths),
-            "ignore_globs": list(self.ignore_globs),
-        }
-
-    @classmethod
-    def from_map(cls, value: Any) -> Self:
-        """Read what :meth:`to_map` wrote, or what was written by hand: an absent field has its default.
-
-        Raises:
-            ValidationError: no map, an unknown name, or a malformed field.
-        """
-        found = json_map(value, "workspace")
-        known = [each.name for each in cls.__attrs_attrs__]  # type: ignore[attr-defined]
-        for name in found:
-            if name not in known:
-                raise AsmError(
-                    ErrorCode.VALIDATION_ERROR,
-                    f"a workspace has no field {name!r:.80}; it has {', '.join(known)}",
-                    details={"field": "workspace"},
-                )
-        return cls(**found)
-
-
 @frozen(kw_only=True)
 class Snapshot:
     """The state of a workspace at one time.
@@ -159,8 +43,8 @@ class Snapshot:
         id: its name, ``snap_`` and 32 hex digits.
         backend: ``git`` or ``hash``.
         path: the workspace's directory, absolute.
-        ref: the state itself: a commit that no branch has, or the digest of all paths and contents. Equal contents have
-            equal digests, but never equal commits.
+        ref: the state itself: a commit that no branch has, or the digest of all paths and contents. Equal contents
+            have equal digests, but never equal commits.
         label: what it was taken for, such as ``before``, ``after`` and ``after_failure``.
         captured_us: when it was taken, in microseconds since the epoch; :attr:`captured_at` shows it.
         metadata: git: ``head_ref branch dirty includes_untracked includes_ignored``; hash: ``files bytes``.
@@ -212,10 +96,10 @@ class Snapshot:
 
 @frozen(kw_only=True)
 class Change:
-    """What became of one file.
+    r"""What became of one file.
 
     Attributes:
-        path: where it is; where it was if it was deleted. Slashes; bytes that are no UTF-8 are shown as ``\\xNN``.
+        path: where it is; where it was if it was deleted. Slashes; bytes that are no UTF-8 are shown as ``\xNN``.
         kind: what became of it.
         old_path: where it was before, if it was renamed.
         old_mode: octal mode as git writes it (``100644 100755 120000 160000``), or None if it is new.
@@ -273,12 +157,13 @@ class Diff:
         from_ref: the earlier state.
         to_ref: the later state.
         changes: one for each file that changed, by path.
-        patch: what ``git apply`` takes, or None: nothing changed, no patch is wanted, it is too long, or it lies in the artifact
-            store.
+        patch: what ``git apply`` takes, or None: nothing changed, no patch is wanted, it is too long, or it lies in
+            the artifact store.
         patch_ref: the key of the patch in the artifact store, or None.
         patch_bytes: its size, or None if there is none.
         patch_truncated: whether the patch was too long to be kept.
-        metadata: more facts, such as ``patch_is_exact``: False if the patch holds bytes that are no text, which are replaced.
+        metadata: more facts, such as ``patch_is_exact``: False if the patch holds bytes that are no text, which are
+            replaced.
     """
 
     backend: str
@@ -312,13 +197,17 @@ class Diff:
     @property
     def renamed(self) -> tuple[tuple[str, str], ...]:
         """Old and new paths of files that moved."""
-        return tuple((change.old_path or "", change.path) for change in self.changes if change.old_path is not None)
+        return tuple(
+            (change.old_path or "", change.path) for change in self.changes if change.old_path is not None
+        )
 
     @property
     def changed_paths(self) -> tuple[str, ...]:
         """All paths at which something changed, sorted."""
         paths = {change.path for change in self.changes}
-        return tuple(sorted(paths | {change.old_path for change in self.changes if change.old_path is not None}))
+        return tuple(
+            sorted(paths | {change.old_path for change in self.changes if change.old_path is not None})
+        )
 
     @property
     def files_changed(self) -> int:
@@ -399,10 +288,10 @@ class Rollback:
         ref: its state.
         restored: paths that were written anew, or whose mode was set back; sorted.
         removed: paths that were removed since they came later; sorted.
-        not_restored: paths that a snapshot knows of and does not hold: nested repositories that have gone or have moved on,
-            pipes and sockets that have gone; sorted.
-        head_moved: git: whether HEAD names another commit or branch than it did. It is never moved back: commits made since
-            are kept.
+        not_restored: paths that a snapshot knows of and does not hold: nested repositories that have gone or have
+            moved on, pipes and sockets that have gone; sorted.
+        head_moved: git: whether HEAD names another commit or branch than it did. It is never moved back: commits
+            made since are kept.
     """
 
     snapshot_id: str
@@ -437,5 +326,5 @@ class Rollback:
 
 
 def displayed(path: str) -> str:
-    """Return a path for readers: bytes that are no UTF-8 become ``\\xNN``."""
+    r"""Return a path for readers: bytes that are no UTF-8 become ``\xNN``."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,6 +1,7 @@
 """What a snapshot knows of a directory: every file, folder and link in it, by path. Pure.
 
-Paths are relative, with slashes; bytes that are no UTF-8 are lone surrogates in them, as Python's own file functions have it.
+Paths are relative, with slashes; bytes that are no UTF-8 are lone surrogates in them, as Python's own file functions
+have it.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Tree:
         folders: permission bits of every folder; the directory itself is the empty path.
         repos: repositories inside, which are left alone, and what their HEAD was, or None.
         specials: pipes, sockets and devices, which are left alone.
-        ignored: what was there and is left alone since it is ignored; a folder ends with a slash and stands for all below.
+        ignored: what was there and is left alone since it is ignored; a folder ends with a slash and stands for all
+            below.
     """
 
     files: dict[str, Entry] = Factory(dict)
@@ -128,6 +130,11 @@ def parents_of(path: str) -> Iterable[str]:
 
 def _checked(path: str) -> str:
     # What is written by these paths must stay below the directory, whoever wrote the snapshot.
-    if not path or path.startswith("/") or "\0" in path or any(part in {"", ".", ".."} for part in path.split("/")):
+    if (
+        not path
+        or path.startswith("/")
+        or "\0" in path
+        or any(part in {"", ".", ".."} for part in path.split("/"))
+    ):
         raise ValueError(f"the path {path!r} leads elsewhere")
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import os
@@ -10,9 +11,9 @@ import selectors
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
-__all__ = ["LoopWatcher", "Stop", "Timer", "Watcher", "WaitingWatcher"]
+__all__ = ["LoopWatcher", "Stop", "Timer", "WaitingWatcher", "Watcher"]
 
 
 class Timer(Protocol):
@@ -25,22 +26,22 @@ class Timer(Protocol):
 class Watcher(Protocol):
     """Calls back when files are ready and when time has passed, always on one thread."""
 
-    def read(self, handle: int, callback: Callable[[], None]) -> None:
+    def read(self, handle: int, callback: Callable[[], object]) -> None:
         """Call whenever a file can be read."""
 
     def stop_reading(self, handle: int) -> None:
         """Call no more."""
 
-    def write(self, handle: int, callback: Callable[[], None]) -> None:
+    def write(self, handle: int, callback: Callable[[], object]) -> None:
         """Call whenever a file can be written."""
 
     def stop_writing(self, handle: int) -> None:
         """Call no more."""
 
-    def later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+    def later(self, seconds: float, callback: Callable[[], object]) -> Timer:
         """Call once, after a time."""
 
-    def from_outside(self, callback: Callable[[], None]) -> None:
+    def from_outside(self, callback: Callable[[], object]) -> None:
         """Call once, soon; any thread may ask for that."""
 
 
@@ -49,7 +50,7 @@ class Stop:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._callbacks: dict[int, Callable[[], object]] = {}
         self._numbers = itertools.count()
         self._is_set = False
 
@@ -66,7 +67,7 @@ class Stop:
         for callback in callbacks:
             callback()
 
-    def on_set(self, callback: Callable[[], None]) -> Callable[[], None]:
+    def on_set(self, callback: Callable[[], object]) -> Callable[[], object]:
         """Have a function called on the thread that makes the request, at once if it has been made.
 
         Returns:
@@ -102,7 +103,7 @@ class LoopWatcher:
         """See `Watcher`."""
         self._loop.remove_writer(handle)
 
-    def from_outside(self, callback: Callable[[], None]) -> None:
+    def from_outside(self, callback: Callable[[], object]) -> None:
         """See `Watcher`. A loop that is closed calls nobody."""
         try:
             self._loop.call_soon_threadsafe(callback)
@@ -116,8 +117,8 @@ class _Call:
 
     __slots__ = ("callback",)
 
-    def __init__(self, callback: Callable[[], None]) -> None:
-        self.callback: Callable[[], None] | None = callback
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self.callback: Callable[[], object] | None = callback
 
     def cancel(self) -> None:
         self.callback = None
@@ -129,11 +130,11 @@ class WaitingWatcher:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._selector = selectors.DefaultSelector()
-        self._files: dict[int, dict[int, Callable[[], None]]] = {}
+        self._files: dict[int, dict[int, Callable[[], object]]] = {}
         self._timers: list[tuple[float, int, _Call]] = []
         self._numbers = itertools.count()
         self._lock = threading.Lock()
-        self._outside: list[Callable[[], None]] = []
+        self._outside: list[Callable[[], object]] = []
         self._wake, self._waker = os.pipe()
         for end in (self._wake, self._waker):
             os.set_blocking(end, False)
@@ -149,7 +150,7 @@ class WaitingWatcher:
         self._selector.close()
         os.close(self._wake)
 
-    def read(self, handle: int, callback: Callable[[], None]) -> None:
+    def read(self, handle: int, callback: Callable[[], object]) -> None:
         """See `Watcher`."""
         self._watch(handle, selectors.EVENT_READ, callback)
 
@@ -157,7 +158,7 @@ class WaitingWatcher:
         """See `Watcher`."""
         self._watch(handle, selectors.EVENT_READ, None)
 
-    def write(self, handle: int, callback: Callable[[], None]) -> None:
+    def write(self, handle: int, callback: Callable[[], object]) -> None:
         """See `Watcher`."""
         self._watch(handle, selectors.EVENT_WRITE, callback)
 
@@ -165,21 +166,19 @@ class WaitingWatcher:
         """See `Watcher`."""
         self._watch(handle, selectors.EVENT_WRITE, None)
 
-    def later(self, seconds: float, callback: Callable[[], None]) -> _Call:
+    def later(self, seconds: float, callback: Callable[[], object]) -> _Call:
         """See `Watcher`."""
         call = _Call(callback)
         heapq.heappush(self._timers, (self._clock() + seconds, next(self._numbers), call))
         return call
 
-    def from_outside(self, callback: Callable[[], None]) -> None:
+    def from_outside(self, callback: Callable[[], object]) -> None:
         """See `Watcher`."""
         with self._lock:
             self._outside.append(callback)
             if self._waker >= 0:
-                try:
+                with contextlib.suppress(BlockingIOError):  # it is awake already
                     os.write(self._waker, b"!")
-                except BlockingIOError:  # it is awake already
-                    pass
 
     def step(self) -> None:
         """Wait until something is ready or due, and call who asked for it."""
@@ -196,7 +195,7 @@ class WaitingWatcher:
                 if ready & kind and (found := self._files.get(key.fd, {}).get(kind)) is not None:
                     found()
 
-    def _watch(self, handle: int, kind: int, callback: Callable[[], None] | None) -> None:
+    def _watch(self, handle: int, kind: int, callback: Callable[[], object] | None) -> None:
         kinds = self._files.setdefault(handle, {})
         was = sum(kinds)
         if callback is None:
@@ -223,5 +222,3 @@ class WaitingWatcher:
             callbacks, self._outside = self._outside, []
         for callback in callbacks:
             callback()
-
-

@@ -8,11 +8,11 @@ from typing import Any
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.workspace.backend import Context, Workspace
+from asm_actors.workspace.config import Strategy, WorkspaceConfig
 from asm_actors.workspace.git_backend import GitWorkspace
 from asm_actors.workspace.git_calls import Git
 from asm_actors.workspace.git_repository import Repository
 from asm_actors.workspace.hash_backend import HashWorkspace
-from asm_actors.workspace.snapshot import Strategy, WorkspaceConfig
 
 __all__ = ["open_workspace"]
 
@@ -25,8 +25,9 @@ def open_workspace(config: WorkspaceConfig, **context: Any) -> Workspace:
         **context: The other fields of `Context`: ``artifacts``, ``stop``, ``now``, ``new_name``.
 
     Raises:
-        AsmError: ``validation_error``: there is no such directory, or it belongs to no git work tree and git is asked for;
-            ``dependency_not_available``: git is needed and not installed; ``command_failed``: git refuses the repository.
+        AsmError: ``validation_error``: there is no such directory, or it belongs to no git work tree and git is
+            asked for; ``dependency_not_available``: git is needed and not installed; ``command_failed``: git refuses
+            the repository.
     """
     made = Context(config=config, **context)
     root = Path(os.path.realpath(config.path or "."))
@@ -51,7 +52,11 @@ def _repository(context: Context, root: Path) -> Repository | None:
         found = Repository.find(root, git)
     except AsmError as error:
         is_outside = not any((folder / ".git").exists() for folder in (root, *root.parents))
-        if error.code == ErrorCode.DEPENDENCY_NOT_AVAILABLE and config.strategy == Strategy.AUTO and is_outside:
+        if (
+            error.code == ErrorCode.DEPENDENCY_NOT_AVAILABLE
+            and config.strategy == Strategy.AUTO
+            and is_outside
+        ):
             return None
         raise
     if found is None or config.strategy == Strategy.GIT or found.root == root:

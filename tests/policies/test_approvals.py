@@ -194,7 +194,7 @@ def test_of_a_run_that_is_over_only_grants_for_the_session_are_kept(end):
     book = asked(question("c1", cmd="a"), question("c2", cmd="b"), question("c3"))
     book = book.grant("r", "c1", 1, scope="session").book.grant("r", "c2", 1, scope="run").book
     book = book.request("other", question("c9"), 2).book.fold([event(end, {})])
-    assert [key for key in book.approvals] == [("other", "c9")]
+    assert list(book.approvals) == [("other", "c9")]
     assert [one.call_id for one in book.standing] == ["c1"]
     assert allowed(book, cmd="a")
     assert not allowed(book, cmd="b")

@@ -178,6 +178,14 @@ def test_calls_of_the_provider_count_and_repeated_ones_count_once(story):
     assert told(run.seen("ls").decisions) == [("tool_calls", "cancel")]
 
 
+def test_a_call_that_is_repeated_after_a_crash_is_within_the_limit_that_it_met(story):
+    run = story(Policy(limits={"max_tool_calls": 1}))
+    run.ask("c1")
+    run.restart()
+    again = run.observe(run.book.about("run_1", "c1", "bash", {}, is_repeated=True))
+    assert isinstance(again.about_call, Allow)
+
+
 def test_a_turn_too_many_is_told_when_it_is_wanted(story):
     run = story(Policy(limits={"max_turns": 2}))
     assert run.turn(1) == ()

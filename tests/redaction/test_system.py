@@ -161,9 +161,6 @@ def test_every_place_that_takes_a_text_is_among_those(tmp_path):
         "provider-error", "failing", "partial", "reason", "pause", "session-error", "detail", "large",
     }  # fmt: skip
 
-    def lenient(value):
-        return value
-
     with SimulatedSystem(providers=providers(), redaction=False) as sim:
         manager = sim.manager
         session = sim.active_session(
@@ -194,7 +191,7 @@ def test_every_place_that_takes_a_text_is_among_those(tmp_path):
         assembled = "".join(
             event.data["delta"] + event.data.get("thinking", "") for event in events if "delta" in event.data
         )
-        held = lenient(everything(sim.store)) + assembled
+        held = everything(sim.store) + assembled
     assert {name for name in names if key(name) not in held} == set()
 
 
@@ -202,7 +199,6 @@ def test_every_place_that_takes_a_text_is_among_those(tmp_path):
 
 
 def test_callers_see_what_is_stored_and_the_live_attempt_sees_the_original():
-    provider = Echo()
     seen = []
 
     class Watching(Echo):
