@@ -7,6 +7,7 @@ becomes the writer for a moment and ends the run for good, with the same event a
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from asm_actors.ids import RandomIds
 from asm_actors.journal.append import Append
 from asm_actors.journal.lmdb_store import LmdbStore
 from asm_actors.journal.store import EventFilter
+from asm_actors.redaction.making import redactor_of
 from asm_actors.runs.run import Run, RunStatus
 from asm_actors.sessions.open_runs import run_draft
 from asm_actors.sessions.session import SessionStatus
@@ -89,6 +91,9 @@ def end_as_cancelled(store: LmdbStore, run: Run, reason: str | None, now: int) -
     Raises:
         AsmError: the journal refused it; nothing was changed.
     """
+    redactor = redactor_of(True, (), os.environ)
+    if reason is not None and redactor is not None:
+        reason = redactor.text(reason)
     session = store.session(run.session_id)
     spoken = EventFilter(run_ids=run.id, types=EventType.MESSAGE_STREAMED, limit=1)
     partial = bool(store.read_session(run.session_id, spoken))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from asm_actors.cli.working import open_for_writing, showing, step_shower
 from asm_actors.maintenance.export import export_to
 from asm_actors.maintenance.hands import Alone, AloneSurroundings
 from asm_actors.maintenance.imports import import_from
+from asm_actors.redaction.making import redactor_of
 
 __all__ = ["export", "import_"]
 
@@ -63,8 +65,9 @@ def export(path: str, journal: Path, session: str | None, with_parents: bool, as
 @click.argument("path")
 @journal_option
 @click.option("--skip-existing", is_flag=True, help="Leave sessions as they are that are there already.")
+@click.option("--as-is", is_flag=True, help="Take no secrets out of what comes in.")
 @json_option
-def import_(path: str, journal: Path, skip_existing: bool, as_json: bool) -> None:
+def import_(path: str, journal: Path, skip_existing: bool, as_is: bool, as_json: bool) -> None:
     """Bring what asm journal export wrote to PATH into a journal, which may be new.
 
     Ids, sequence numbers and times stay as they were. A session comes in wholly or not at all; what is wrong with a
@@ -80,6 +83,7 @@ def import_(path: str, journal: Path, skip_existing: bool, as_json: bool) -> Non
             AloneSurroundings(),
             on_conflict="skip" if skip_existing else "error",
             progress=step_shower(show),
+            redactor=redactor_of(not as_is, (), os.environ),
         )
     if as_json:
         echo_json(attrs.asdict(report))

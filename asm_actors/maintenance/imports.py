@@ -6,13 +6,15 @@
    between, the next import of that session clears the remains away and begins it anew.
 3. What is wrong with the export ends the import with the line and the reason. Sessions before that line are there, so
    the import can be repeated with ``on_conflict="skip"`` once the export is mended.
-4. Open runs stay open: the next start of a system on this journal takes them up.
+4. What comes in is redacted like anything that is written, event by event: its journal may not have been.
+5. Open runs stay open: the next start of a system on this journal takes them up.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import IO, Final, Literal, Protocol
 
@@ -28,6 +30,8 @@ from asm_actors.maintenance.export import FORMAT, FORMAT_VERSION, opened
 from asm_actors.maintenance.hands import Hands
 from asm_actors.maintenance.lines import UNFINISHED, End, Header, LineReader, at_line
 from asm_actors.maintenance.report import MaintenanceProgress, OnProgress
+from asm_actors.redaction.redactor import Redactor
+from asm_actors.redaction.writes import WriteRedactor
 from asm_actors.runs.run import Run, RunStatus
 from asm_actors.serialization import invalid
 from asm_actors.sessions.session import Session
@@ -104,12 +108,15 @@ class Importer:
         ids: Makes bases for ids.
         on_conflict: What becomes of a session that is there already.
         progress: Called after every commit.
+        redactor: Takes secrets out of what comes in; None: it comes in as it is.
     """
 
     hands: Hands
     ids: _Blocks
     on_conflict: OnConflict = "error"
     progress: OnProgress | None = None
+    redactor: Redactor | None = None
+    _shown: WriteRedactor | None = field(default=None, init=False)
     _reader: LineReader = field(factory=lambda: LineReader(FORMAT_VERSION, FORMAT), init=False)
     _now: _Pending | None = field(default=None, init=False)
     _ready: list[_Pending] = field(factory=list, init=False)
@@ -186,6 +193,9 @@ class Importer:
         start = session.forked_at or 0
         if session.forked_at is not None:
             self._check_parent(session, line)
+        if self.redactor is not None:
+            self._shown = WriteRedactor(self.redactor)
+            session = self._shown.session(session)
         self._now = _Pending(session, line, start, start)
 
     def _is_there(self, session_id: str) -> bool:
@@ -213,7 +223,7 @@ class Importer:
     def _take_run(self, now: _Pending, run: Run) -> None:
         now.n_runs += 1
         now.n_open += not run.is_terminal
-        now.runs.append(run)
+        now.runs.append(run if self._shown is None else self._shown.run(run))
         if len(now.runs) >= _PART:
             self._write_part(now)
 
@@ -223,18 +233,17 @@ class Importer:
             now.fill(min(event.sequence_number, now.head + 1 + _PART))
             if len(now.drafts) >= _PART:
                 self._write_part(now)
-        now.drafts.append(
-            Draft(
-                event.type,
-                event.timestamp_us,
-                event.run_id,
-                event.data,
-                event.metadata,
-                event.provider,
-                event.correlation_id,
-                event.id,
-            )
+        draft = Draft(
+            event.type,
+            event.timestamp_us,
+            event.run_id,
+            event.data,
+            event.metadata,
+            event.provider,
+            event.correlation_id,
+            event.id,
         )
+        now.drafts.append(draft if self._shown is None else self._shown.draft(draft))
         now.head = event.sequence_number
         now.n_events += 1
         if len(now.drafts) >= _PART:
@@ -265,7 +274,7 @@ class Importer:
     # --- Writing -----------------------------------------------------------------------------------------------
 
     def _write_part(self, now: _Pending) -> None:
-        """Write what is there of a session, behind a record that hides it; that runs are open comes with the real one."""
+        """Write what is there of a session behind a record that hides it; that runs are open comes with the real one."""
         if not now.is_staged:
             self._commit_ready()
         hidden = None
@@ -346,6 +355,7 @@ def import_lines(
     *,
     on_conflict: OnConflict = "error",
     progress: OnProgress | None = None,
+    redactor: Redactor | None = None,
 ) -> ImportReport:
     """Import the lines of an export; see the module.
 
@@ -355,13 +365,14 @@ def import_lines(
         ids: Makes bases for ids.
         on_conflict: ``error`` ends the import at a session that is there already, ``skip`` leaves it as it is.
         progress: Called after every session.
+        redactor: Takes secrets out of what comes in; None: it comes in as it is.
 
     Raises:
         AsmError: ``validation_error``, ``already_exists``, ``session_not_found``, …; the message names the line.
     """
     if on_conflict not in ("error", "skip"):
         raise invalid("on_conflict", "must be error or skip", on_conflict)
-    return Importer(hands, ids, on_conflict, progress).run(lines)
+    return Importer(hands, ids, on_conflict, progress, redactor).run(lines)
 
 
 def import_from(
@@ -371,18 +382,22 @@ def import_from(
     *,
     on_conflict: OnConflict = "error",
     progress: OnProgress | None = None,
+    redactor: Redactor | None = None,
 ) -> ImportReport:
     """Import a file, through gzip if its name ends in ``.gz``, or something to read text from; see `import_lines`.
 
     Raises:
         AsmError: As `import_lines`; ``not_found``, ``storage_read_failed``.
     """
+    take = partial(
+        import_lines, hands, ids=ids, on_conflict=on_conflict, progress=progress, redactor=redactor
+    )
     if not isinstance(source, str | os.PathLike):
-        return import_lines(hands, source, ids, on_conflict=on_conflict, progress=progress)
+        return take(source)
     path = Path(source)
     try:
         with opened(path, "r", compressed=path.suffix == ".gz") as file:
-            return import_lines(hands, file, ids, on_conflict=on_conflict, progress=progress)
+            return take(file)
     except FileNotFoundError as error:
         raise AsmError(ErrorCode.NOT_FOUND, f"there is no file {path}") from error
     except (OSError, EOFError, UnicodeDecodeError) as error:

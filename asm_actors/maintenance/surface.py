@@ -225,7 +225,8 @@ class MaintenanceOperations(Carrying):
     ) -> Future[ImportReport]:
         """Bring an export into the journal: ids, sequence numbers and timestamps stay as they were.
 
-        A session is there wholly or not at all. Open runs stay open, and are taken up at the next start.
+        A session is there wholly or not at all. Open runs stay open, and are taken up at the next start. What comes in
+        is redacted as the system redacts, event by event.
 
         Args:
             source: A path, or something to read text from.
@@ -236,7 +237,14 @@ class MaintenanceOperations(Carrying):
             AsmError: ``validation_error``, ``already_exists``, ``not_found``, …; the message names the line.
         """
         return self._read(
-            lambda: import_from(self._hands, source, self._around, on_conflict=on_conflict, progress=progress)
+            lambda: import_from(
+                self._hands,
+                source,
+                self._around,
+                on_conflict=on_conflict,
+                progress=progress,
+                redactor=self._services.redactor,
+            )
         )
 
     def clean_orphaned_artifacts(self, artifact_store: ArtifactStore) -> Future[int]:

@@ -53,11 +53,14 @@ class WritingActor(Actor):
             raise AsmError(ErrorCode.INTERRUPTED, "the journal is being restarted; try again")
         # Why something had to be mended, once it had: from then on records are mended too.
         self._mended: AsmError | None = None
-        self._redactor = None if services.redactor is None else WriteRedactor(services.redactor)
+        # Made for a write, and kept while a run is open: most sessions in memory are at rest.
+        self._redactor: WriteRedactor | None = None
 
     def _write(self, effect: fx.Write) -> None:
         drafts, session, runs, then = effect.drafts, effect.session, effect.runs, effect.then
         redactor = self._redactor
+        if redactor is None and self._services.redactor is not None:
+            redactor = self._redactor = WriteRedactor(self._services.redactor)
         if redactor is not None and drafts:
             drafts = redactor.drafts(drafts)
         base_id = self._services.ids.block()
@@ -83,6 +86,8 @@ class WritingActor(Actor):
         if not self._journal.post(Commit(self._actor_ref, append, then)):
             # The tree is about to take the sessions down, and to start them again with the journal.
             self.exit(Shutdown("the journal is gone"))
+        if not state.open:
+            self._redactor = None
 
     def _mend(self, base_id: int, drafts: Sequence[Draft], error: AsmError) -> Packed:
         """Keep what cannot be stored as it is; see `sessions.mending`."""
