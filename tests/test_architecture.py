@@ -113,6 +113,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "asm_actors.journal.store_artifacts",
         "asm_actors.journal.store_search",
         "asm_actors.journal.taken",
+        "asm_actors.maintenance.incoming",
         "asm_actors.maintenance.lines",
         "asm_actors.maintenance.planner",
         "asm_actors.journal.replay",

@@ -21,13 +21,14 @@ from typing import IO, Final, Literal, Protocol
 from attrs import define, field, frozen
 
 from asm_actors.errors import AsmError, ErrorCode
-from asm_actors.events import Event, EventType
+from asm_actors.events import Event
 from asm_actors.journal.append import Append, Draft, Packed
 from asm_actors.journal.codec import pack_drafts
 from asm_actors.journal.store import Store
 from asm_actors.maintenance.artifact import Artifact
 from asm_actors.maintenance.export import FORMAT, FORMAT_VERSION, opened
 from asm_actors.maintenance.hands import Hands
+from asm_actors.maintenance.incoming import Incoming
 from asm_actors.maintenance.lines import UNFINISHED, End, Header, LineReader, at_line
 from asm_actors.maintenance.report import MaintenanceProgress, OnProgress
 from asm_actors.redaction.redactor import Redactor
@@ -72,34 +73,6 @@ class ImportReport:
 
 
 @define
-class _Pending:
-    """A session on its way in."""
-
-    session: Session
-    line: int
-    head: int
-    written: int
-    """Its last sequence number that is in the journal."""
-    is_staged: bool = False
-    drafts: list[Draft] = field(factory=list)
-    holes: list[int] = field(factory=list)
-    runs: list[Run] = field(factory=list)
-    open_runs: list[Run] = field(factory=list)
-    """Open ones that have their places in the journal already, as if they were over."""
-    artifacts: list[Artifact] = field(factory=list)
-    n_runs: int = 0
-    n_open: int = 0
-    n_events: int = 0
-
-    def fill(self, upto: int) -> None:
-        """Put something in the places of missing events, to be pruned later: a place must have been taken once."""
-        for sequence in range(self.head + 1, upto):
-            self.holes.append(sequence)
-            self.drafts.append(Draft(EventType.MESSAGE_STREAMED, self.session.created_us))
-        self.head = max(self.head, upto - 1)
-
-
-@define
 class Importer:
     """One import; see the module.
 
@@ -118,8 +91,8 @@ class Importer:
     redactor: Redactor | None = None
     _shown: WriteRedactor | None = field(default=None, init=False)
     _reader: LineReader = field(factory=lambda: LineReader(FORMAT_VERSION, FORMAT), init=False)
-    _now: _Pending | None = field(default=None, init=False)
-    _ready: list[_Pending] = field(factory=list, init=False)
+    _now: Incoming | None = field(default=None, init=False)
+    _ready: list[Incoming] = field(factory=list, init=False)
     _total: int | None = field(default=None, init=False)
     _counts: dict[str, int] = field(factory=dict, init=False)
     _seen: dict[str, int] = field(
@@ -196,7 +169,7 @@ class Importer:
         if self.redactor is not None:
             self._shown = WriteRedactor(self.redactor)
             session = self._shown.session(session)
-        self._now = _Pending(session, line, start, start)
+        self._now = Incoming(session, line, start, start)
 
     def _is_there(self, session_id: str) -> bool:
         if any(pending.session.id == session_id for pending in self._ready):
@@ -220,14 +193,14 @@ class Importer:
             )
             raise at_line(line, error)
 
-    def _take_run(self, now: _Pending, run: Run) -> None:
+    def _take_run(self, now: Incoming, run: Run) -> None:
         now.n_runs += 1
         now.n_open += not run.is_terminal
         now.runs.append(run if self._shown is None else self._shown.run(run))
         if len(now.runs) >= _PART:
             self._write_part(now)
 
-    def _take_event(self, now: _Pending, event: Event) -> None:
+    def _take_event(self, now: Incoming, event: Event) -> None:
         assert event.sequence_number is not None
         while event.sequence_number > now.head + 1:
             now.fill(min(event.sequence_number, now.head + 1 + _PART))
@@ -273,8 +246,8 @@ class Importer:
 
     # --- Writing -----------------------------------------------------------------------------------------------
 
-    def _write_part(self, now: _Pending) -> None:
-        """Write what is there of a session behind a record that hides it; that runs are open comes with the real one."""
+    def _write_part(self, now: Incoming) -> None:
+        """Write what is there of a session behind a record that hides it; open runs come with the real one."""
         if not now.is_staged:
             self._commit_ready()
         hidden = None
@@ -291,7 +264,7 @@ class Importer:
         if holes:
             self.hands.write(lambda: self._store.prune_events(now.session.id, holes))
 
-    def _complete(self, now: _Pending) -> None:
+    def _complete(self, now: Incoming) -> None:
         self._commit([self._append(now, now.session, now.open_runs)], [now])
         self._now = None
         self._count(now)
@@ -304,7 +277,7 @@ class Importer:
             for pending in ready:
                 self._count(pending)
 
-    def _append(self, now: _Pending, session: Session | None, runs: list[Run]) -> Append:
+    def _append(self, now: Incoming, session: Session | None, runs: list[Run]) -> Append:
         base = self.ids.block()
         try:
             drafts: Packed | tuple[()] = pack_drafts(base, now.drafts) if now.drafts else ()
@@ -312,7 +285,7 @@ class Importer:
             raise at_line(now.line, error) from error
         return Append(now.session.id, drafts, base, session, tuple(runs), now.written)
 
-    def _commit(self, appends: list[Append], pending: list[_Pending]) -> None:
+    def _commit(self, appends: list[Append], pending: list[Incoming]) -> None:
         answers = self.hands.write(lambda: self._store.commit(appends))
         refused: AsmError | None = None
         for answer, one in zip(answers, pending, strict=True):
@@ -322,7 +295,7 @@ class Importer:
             self._ready = []
             raise refused
 
-    def _count(self, done: _Pending) -> None:
+    def _count(self, done: Incoming) -> None:
         if done.artifacts:
             try:
                 self.hands.write(lambda: self._store.save_artifacts(done.artifacts))
