@@ -168,12 +168,10 @@ def _optional_limit(instance: Limits, attribute: attrs.Attribute[Any], value: ob
         _check(instance, attribute, value, 1, "an integer of at least 1, or None for no limit")
 
 
-def _limit(instance: Limits, attribute: attrs.Attribute[Any], value: object) -> None:
-    _check(instance, attribute, value, 1, "an integer of at least 1")
-
-
 def _queue_limit(instance: Limits, attribute: attrs.Attribute[Any], value: object) -> None:
-    _check(instance, attribute, value, 0, "an integer of at least 0 (0: runs never wait, they are refused)")
+    if value is not None:
+        rule = "an integer of at least 0 (0: runs never wait, they are refused), or None for no limit"
+        _check(instance, attribute, value, 0, rule)
 
 
 def _check(_: Limits, attribute: attrs.Attribute[Any], value: object, least: int, rule: str) -> None:
@@ -192,7 +190,8 @@ class Limits:
         max_concurrent_runs: runs of one session that may execute at once; one more waits.
         max_queued_runs: runs of one session that may wait; one more is ``max_runs_exceeded``.
 
-    The first two may be None: no limit.
+    Each may be None: no limit of its own. How many runs of one session may be open at all has a bound that is no
+    setting (10,000, see ``sessions.state``); one more is ``max_runs_exceeded``.
 
     Raises:
         ValidationError: a field is out of range; the message names it and says what it must be.
@@ -200,8 +199,8 @@ class Limits:
 
     max_parallel_sessions: int | None = attrs.field(default=MAX_PARALLEL_SESSIONS, validator=_optional_limit)
     max_parallel_runs: int | None = attrs.field(default=MAX_PARALLEL_RUNS, validator=_optional_limit)
-    max_concurrent_runs: int = attrs.field(default=MAX_CONCURRENT_RUNS, validator=_limit)
-    max_queued_runs: int = attrs.field(default=MAX_QUEUED_RUNS, validator=_queue_limit)
+    max_concurrent_runs: int | None = attrs.field(default=MAX_CONCURRENT_RUNS, validator=_optional_limit)
+    max_queued_runs: int | None = attrs.field(default=MAX_QUEUED_RUNS, validator=_queue_limit)
 
     def to_map(self) -> dict[str, Any]:
         """Return the limits as a JSON-ready map."""

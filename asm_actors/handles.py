@@ -9,10 +9,13 @@ import logging
 from typing import Any
 
 from asm_actors import messages as m
+from asm_actors.capabilities.resolver import CapabilityResolver
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.faces import refusing
 from asm_actors.runs.run import Run
-from asm_actors.serialization import check_id, invalid
+from asm_actors.serialization import check_id, check_seconds, invalid
 from asm_actors.services import Services, session_name
+from asm_actors.sessions.door import check_names
 from asm_actors.sessions.operations import Operations
 from supervisors import Future
 
@@ -39,6 +42,7 @@ class SessionHandle:
     def __repr__(self) -> str:
         return f"<SessionHandle {self.id}>"
 
+    @refusing
     def tell(self, message: Any) -> None:
         """Send a message (of `asm_actors.messages`) without waiting; a refusal of it is only logged.
 
@@ -52,6 +56,7 @@ class SessionHandle:
         else:
             self._operations.send(self.id, message, wants_reply=False)
 
+    @refusing
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
         """Send a message and get its answer, or with `block=False` a future, which can also be awaited.
 
@@ -60,10 +65,10 @@ class SessionHandle:
                 session.
             pykka.Timeout: No answer within `timeout` seconds.
         """
-        message = _checked(message, "session")
+        message, wait = _checked(message, "session"), check_seconds(timeout)
         making = isinstance(message, _MAKING)
         future = self._make(message) if making else self._operations.send(self.id, message)
-        return future.get(timeout=timeout) if block else future
+        return future.get(timeout=wait) if block else future
 
     def _make(self, message: m.CreateRun | m.SubmitRun | m.ForkSession) -> Future[Any]:
         """Have a fork made, or a run whose id the caller chose: it must not be that of another one."""
@@ -78,7 +83,9 @@ class SessionHandle:
                 f"run {run.id} belongs to {run.session_id}, not to {self.id}",
                 context={"session_id": self.id, "run_id": run.id},
             )
-        return self._operations._make_run(message._replace(run=_stored(run)), has_chosen_id=True)
+        stored = _stored(run)
+        check_names(self._services, stored, has_chosen_id=True)
+        return self._operations._make_run(message._replace(run=stored), has_chosen_id=True)
 
     def ref(self) -> Any:
         """Pykka ref of the actor's present life; None if the session has no live actor now."""
@@ -101,6 +108,7 @@ class RunHandle:
     def __repr__(self) -> str:
         return f"<RunHandle {self.id}>"
 
+    @refusing
     def tell(self, message: Any) -> None:
         """Send a message, such as `messages.CancelRun`, without waiting; a refusal of it is only logged.
 
@@ -110,6 +118,7 @@ class RunHandle:
         """
         self._operations.send_to_run(self.id, self._addressed(message), wants_reply=False)
 
+    @refusing
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
         """Send a message and get its answer, or with `block=False` a future.
 
@@ -117,8 +126,9 @@ class RunHandle:
             AsmError: What is refused, ``run_not_found``.
             pykka.Timeout: No answer within `timeout` seconds.
         """
-        future: Future[Any] = self._operations.send_to_run(self.id, self._addressed(message))
-        return future.get(timeout=timeout) if block else future
+        message, wait = self._addressed(message), check_seconds(timeout)
+        future: Future[Any] = self._operations.send_to_run(self.id, message)
+        return future.get(timeout=wait) if block else future
 
     def ref(self) -> Any:
         """Pykka ref of the run's actor; None if it is not under way."""
@@ -141,6 +151,10 @@ class RunHandle:
 def _checked(message: Any, receiver: str) -> Any:
     if type(message) not in _MESSAGES:
         raise invalid("message", f"must be one to a {receiver}; see asm_actors.messages", message)
+    if not isinstance(getattr(message, "wanted", None), CapabilityResolver | None):
+        raise invalid("wanted", "must be a CapabilityResolver, or None", message.wanted)
+    if getattr(message, "run_id", None) is not None:
+        message = message._replace(run_id=check_id(message.run_id, "run_id"))
     return message
 
 

@@ -13,7 +13,7 @@ import os
 import time
 from collections import deque
 from itertools import count
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 from weakref import WeakSet
 
 __all__ = [
@@ -44,6 +44,7 @@ def normalized_event_id(base: int, index: int) -> str:
     return f"nevt_{(base + index) & _MASK:032x}"
 
 
+@runtime_checkable
 class Ids(Protocol):
     """Where new names come from. Calls may come from any thread."""
 

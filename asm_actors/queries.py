@@ -134,7 +134,7 @@ class QueryOperations(Carrying):
         Raises:
             ResourceError: ``session_not_found``.
         """
-        check_id(session_id, "session_id")
+        session_id = check_id(session_id, "session_id")
         return self._read(lambda: self._services.store.session_stats(session_id))
 
     def search_runs(
@@ -320,7 +320,7 @@ class QueryOperations(Carrying):
         Raises:
             ResourceError: ``session_not_found``.
         """
-        check_id(session_id, "session_id")
+        session_id = check_id(session_id, "session_id")
         return self._read(lambda: _export(self._services.store, session_id, with_artifacts=include_artifacts))
 
 

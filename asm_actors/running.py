@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -23,12 +24,12 @@ from asm_actors.providers.retry import RetryPolicy
 from asm_actors.redacted_logs import LOGS
 from asm_actors.redaction.making import redactor_of
 from asm_actors.redaction.settings import Redaction
-from asm_actors.serialization import check_id, check_integer, check_number, invalid
+from asm_actors.serialization import check_id, check_integer, check_number, check_seconds, invalid
 from asm_actors.services import JOURNAL, SESSIONS, Services
 from asm_actors.sessions.requests import Drain, DrainReport
 from asm_actors.tools.tool import tools_by_name
 from asm_actors.tree import root_spec
-from supervisors import ActorDeadError, Dispatcher, Future, LoopDispatcher, Supervisor
+from supervisors import ActorDeadError, Dispatcher, DispatcherStopped, Future, LoopDispatcher, Supervisor
 from supervisors import control as supervision
 from supervisors.reports import IntensityReached, Report
 
@@ -171,6 +172,7 @@ class SystemBase:
 
         A second caller waits for the first one's stop, and hurries it if its own time for the drain is over earlier.
         """
+        timeout = check_seconds(timeout)
         wait = timeout if drain or cancel_runs else 0.0
         # Noted before the drain under way is looked for, while that is published before the notes are looked at: one of
         # the two sees the other.
@@ -206,9 +208,26 @@ class SystemBase:
         if timeout is not None:
             self._drain(timeout).add_done_callback(end)
 
+    def _tree(self, limit: int) -> Future[str]:
+        most = min(check_integer(limit, "limit", least=0), sys.maxsize)
+        self._check_running()
+        answer: Future[str] = Future()
+        answer._driver = self._dispatcher.driver
+
+        def pass_on(asked: Future[Any]) -> None:
+            try:
+                answer.set(str(asked.get()))
+            except (ActorDeadError, DispatcherStopped):  # it was stopped, or gave up, meanwhile
+                answer.set_error(_stopped())
+            except BaseException:  # whatever it is, it belongs to the asker
+                answer.set_exception()
+
+        supervision.tree(self._root, most).add_done_callback(pass_on)
+        return answer
+
     def _check_running(self) -> None:
         if not self.is_running:
-            raise AsmError(ErrorCode.INVALID_OPERATION, "the actor system is not running; start one first")
+            raise _stopped()
 
     def _stopped_by(self, number: int | None) -> StopReport:
         assert self._stopped is not None
@@ -233,6 +252,10 @@ class SystemBase:
         if self._services.redactor is not None:
             LOGS.end(self._services.redactor)
         return StopReport(orphans, is_clean)
+
+
+def _stopped() -> AsmError:
+    return AsmError(ErrorCode.INVALID_OPERATION, "the actor system is not running; start one first")
 
 
 def make_services(
@@ -261,6 +284,12 @@ def make_services(
         raise invalid("limits", "must be an asm_actors.Limits", limits)
     if not isinstance(retry, RetryPolicy | None):
         raise invalid("retry", "must be an asm_actors.RetryPolicy", retry)
+    if not isinstance(dispatcher, Dispatcher):
+        raise invalid("dispatcher", "must be a supervisors.Dispatcher", dispatcher)
+    if ids is not None and (isinstance(ids, type) or not isinstance(ids, Ids)):
+        raise invalid("ids", "must be an asm_actors.ids.Ids", ids)
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise invalid("seed", "must be an integer", seed)
     check_number(patience, "patience")
     if linger is not None:
         check_number(linger, "linger")
@@ -276,7 +305,7 @@ def make_services(
     return Services(
         store=store,
         dispatcher=dispatcher,
-        ids=ids or RandomIds(),
+        ids=RandomIds() if ids is None else ids,
         providers=named,
         manifests=manifests,
         default_provider=next(iter(named)) if len(named) == 1 else None,

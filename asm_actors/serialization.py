@@ -28,6 +28,7 @@ __all__ = [
     "check_integer",
     "check_number",
     "check_optional_id",
+    "check_seconds",
     "check_text",
     "check_time",
     "invalid",
@@ -47,6 +48,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _US_MIN: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _US_MAX: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_CENTURY_S: Final = 100 * 365.25 * 86_400
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _E = TypeVar("_E", bound=StrEnum)
@@ -107,7 +109,7 @@ def parse_member(kind: type[_E], value: object, code: ErrorCode) -> _E:
     """Return the member of a closed set that has this text, else raise an error with ``code``."""
     if isinstance(value, str):
         try:
-            return kind(value)
+            return kind(value if type(value) is str else str(value))
         except ValueError:
             pass
     members = ", ".join(member.value for member in kind)
@@ -360,3 +362,15 @@ def check_number(value: object, field: str) -> float:
     if not 0 <= value <= sys.float_info.max:
         raise invalid(field, "must be a finite number of at least 0", value)
     return float(value)
+
+
+def check_seconds(value: object, field: str = "timeout") -> float | None:
+    """Return how long a caller will wait: seconds as a float, or None for ever; else raise ``validation_error``.
+
+    What is longer than a century is cut down to that: a lock refuses to wait for much longer.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise invalid(field, "must be finite seconds of at least 0, or None", value)
+    return float(min(value, _CENTURY_S))

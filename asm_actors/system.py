@@ -18,11 +18,11 @@ from asm_actors.providers.retry import RetryPolicy
 from asm_actors.queries import AsyncQueries, Queries
 from asm_actors.redaction.settings import Redaction
 from asm_actors.running import Durability, StopReport, SystemBase, make_services
+from asm_actors.serialization import check_seconds
 from asm_actors.services import Services
 from asm_actors.sessions.manager import AsyncSessionManager, SessionManager
 from asm_actors.signals import STOP_SIGNALS, wait_and_stop, wait_and_stop_async
 from supervisors import Dispatcher, LoopDispatcher
-from supervisors import control as supervision
 
 __all__ = ["ActorSystem", "AsyncActorSystem", "Durability", "StopReport"]
 
@@ -70,7 +70,8 @@ class ActorSystem(SystemBase):
             redaction: Whether secrets are taken out of all that goes to the journal; or a `Redaction` that says how.
             linger: Seconds without work after which a session leaves memory, until somebody asks for it; None: never.
             on_restart: What becomes of a run that was under way when its process ended, unless the run says so
-                itself: ``resume`` after its last completed step, ``retry`` from its input, or ``fail``.
+                itself: ``resume`` after its last completed step, ``retry`` from its input (completed calls of tools
+                may be made again, none of unknown outcome without leave), or ``fail``.
             max_recoveries: How many crashes a run survives; one more ends it as ``interrupted``.
 
         Raises:
@@ -110,8 +111,16 @@ class ActorSystem(SystemBase):
         self.artifacts = ArtifactRegistry(services)
 
     def tree(self, limit: int = 20) -> str:
-        """The supervision tree as text: who runs, restarts, mailbox depths."""
-        return str(supervision.tree(self._root, limit).get(timeout=10.0))
+        """The supervision tree as text: who runs, restarts, mailbox depths.
+
+        Args:
+            limit: Sessions, runs and subscriptions to show below each actor; the rest are counted.
+
+        Raises:
+            ConcurrencyError: ``invalid_operation``: the system does not run.
+            ValidationError: The limit is no integer of at least 0.
+        """
+        return self._tree(limit).get(timeout=10.0)
 
     def stop(
         self, *, drain: bool = False, timeout: float | None = 10.0, cancel_runs: bool = False
@@ -141,9 +150,10 @@ class ActorSystem(SystemBase):
             RuntimeFailure: ``internal_error``: the supervision tree gave up; the system is stopped.
             ConcurrencyError: ``invalid_operation``: not the main thread, or the system does not run.
         """
+        wait = check_seconds(timeout)
         self._check_running()
         got = wait_and_stop(
-            self._dispatcher, self._root, lambda drain: self._stop(drain, timeout, False), signals=signals
+            self._dispatcher, self._root, lambda drain: self._stop(drain, wait, False), signals=signals
         )
         return self._stopped_by(got)
 
@@ -235,8 +245,8 @@ class AsyncActorSystem(SystemBase):
         return self._open().__await__()
 
     async def tree(self, limit: int = 20) -> str:
-        """The supervision tree as text."""
-        return str(await supervision.tree(self._root, limit))
+        """As `ActorSystem.tree`, awaited."""
+        return await self._tree(limit)
 
     async def stop(
         self,
@@ -255,11 +265,12 @@ class AsyncActorSystem(SystemBase):
         signals: Sequence[int] = STOP_SIGNALS,
     ) -> StopReport:
         """As `ActorSystem.run_until_signal`, awaited, on the main thread's event loop."""
+        wait = check_seconds(timeout)
         self._check_running()
         got = await wait_and_stop_async(
             self._dispatcher,
             self._root,
-            lambda drain: self.stop(drain=drain, timeout=timeout),
+            lambda drain: self.stop(drain=drain, timeout=wait),
             signals=signals,
         )
         return self._stopped_by(got)

@@ -86,7 +86,7 @@ def root_spec(services: Services, on_report: ReportHook | None = None) -> dict[s
         ChildSpec(
             SESSION_SLOTS, SlotPool, ({SESSIONS_POOL: limits.max_parallel_sessions},), name=SESSION_SLOTS
         ),
-        # Its line needs no bound of its own: each session brings at most `max_concurrent_runs` to it.
+        # Its line needs no bound of its own: each session brings no more to it than it may have open.
         ChildSpec(
             RUN_SLOTS,
             SlotPool,

@@ -113,6 +113,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "asm_actors.journal.store_artifacts",
         "asm_actors.journal.store_search",
         "asm_actors.journal.taken",
+        "asm_actors.maintenance.agreement",
         "asm_actors.maintenance.incoming",
         "asm_actors.maintenance.lines",
         "asm_actors.maintenance.planner",
@@ -121,6 +122,17 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "asm_actors.transcripts.reading",
         "asm_actors.journal.subscription",
         "asm_actors.providers.base",
+        "asm_actors.routing.book",
+        "asm_actors.routing.breaker",
+        "asm_actors.routing.choice",
+        "asm_actors.routing.health",
+        "asm_actors.routing.hints",
+        "asm_actors.routing.merging",
+        "asm_actors.routing.policy",
+        "asm_actors.routing.statistics",
+        "asm_actors.routing.sticky",
+        "asm_actors.routing.target",
+        "asm_actors.routing.trip",
     ),
     # Where the world begins: stores, models. No actors.
     "edges": (
@@ -133,6 +145,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "asm_actors.journal.memory_artifacts",
         "asm_actors.workspace.*",
         "asm_actors.maintenance.*_artifacts",
+        "asm_actors.maintenance.arguments",
         "asm_actors.maintenance.cleaning",
         "asm_actors.maintenance.execution",
         "asm_actors.maintenance.export",
@@ -155,6 +168,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "asm_actors.providers.anthropic*",
         "asm_actors.providers.retry",
         "asm_actors.providers.script*",
+        "asm_actors.routing.openings",
+        "asm_actors.routing.reading",
+        "asm_actors.routing.router",
     ),
     # Actors around the cores, and what they share.
     "shells": (
@@ -211,7 +227,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 EMPTY_DOORS = {
     f"asm_actors.{part}"
     for part in (
-        "journal maintenance providers pubsub redaction runs sessions testing tools workspace".split()  # noqa: SIM905
+        "journal maintenance providers pubsub redaction routing runs sessions testing tools workspace".split()  # noqa: SIM905
     )
 }
 

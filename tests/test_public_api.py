@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import json
@@ -65,6 +66,7 @@ PROMISED = {
     "ResourceError",
     "RetentionPolicy",
     "RetryPolicy",
+    "Router",
     "Run",
     "RunResult",
     "RunStatus",
@@ -163,6 +165,26 @@ def test_a_door_lists_its_names_sorted_once_and_has_them_all(door):
     module = importlib.import_module(door)
     assert module.__all__ == sorted(set(module.__all__))
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+def test_each_name_is_imported_from_where_type_checkers_think_it_is():
+    tree = ast.parse(Path(asm.__file__).read_text(encoding="utf-8"))
+    (typed,) = [node for node in tree.body if isinstance(node, ast.If)]
+    homes = {
+        alias.name: f"asm_actors.{alias.name}" if node.module == "asm_actors" else node.module
+        for node in typed.body
+        for alias in node.names
+    }
+    assert homes == asm._HOMES
+    assert sorted(homes) == asm.__all__
+    assert set(asm.__all__) <= set(dir(asm))
+
+
+def test_a_name_that_is_not_there_is_an_error_of_the_usual_kind():
+    with pytest.raises(AttributeError, match="module 'asm_actors' has no attribute 'Nothing'"):
+        asm.Nothing
+    with pytest.raises(ImportError):
+        from asm_actors import Nothing  # noqa: F401
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from asm_actors.cli import main
+from asm_actors.cli.entry import main
 
 main()

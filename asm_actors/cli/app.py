@@ -6,6 +6,7 @@ Exit codes: 0 well; 1 the work failed (a run, a check of the journal); 2 the use
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,9 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         if os.environ.get("NO_COLOR"):
             ctx.color = False
+        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+            # A path may hold bytes that are no text, and a terminal may lack letters: both are shown all the same.
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             result = super().invoke(ctx)
             # Here and not at the interpreter's exit, where a reader that went away makes noise.
@@ -97,6 +101,28 @@ def _point_stdout_nowhere() -> None:
         pass  # a stdout that is no file, as in tests, has nothing to flush at the exit
 
 
+class _Text(click.types.StringParamType):
+    """Text that can be stored; paths may be other bytes too, and have a type of their own."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text = super().convert(value, param, ctx)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            self.fail(f"{text!a} is no text that UTF-8 can hold.", param, ctx)
+        return text
+
+
+def _with_text(command: click.Command) -> click.Command:
+    """Have all that a command takes as text looked at."""
+    for parameter in command.params:
+        if parameter.type is click.STRING:
+            parameter.type = _Text()
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _with_text(below)
+    return command
+
+
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
@@ -130,4 +156,4 @@ def main() -> None:
 
 
 for _command in (demo, run, sessions, runs, events, show, transcript, fork, cancel, journal):
-    main.add_command(_command)
+    main.add_command(_with_text(_command))

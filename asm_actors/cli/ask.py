@@ -21,6 +21,7 @@ from asm_actors.cli.common import (
 from asm_actors.cli.text import printable
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import Event, EventType
+from asm_actors.journal.lmdb_presence import is_there
 from asm_actors.journal.lmdb_store import LmdbStore
 from asm_actors.providers.anthropic import AnthropicProvider
 from asm_actors.providers.base import Provider, TurnRequest, prompt_from_input
@@ -115,7 +116,7 @@ def _check_open_runs(journal: Path, provider: str) -> None:
 
     Starting takes up what an earlier process left open: without their provider those runs would only be spoilt.
     """
-    if not (journal / "data.mdb").exists():
+    if not is_there(journal):
         return
     store = LmdbStore(journal, readonly=True)
     store.open()

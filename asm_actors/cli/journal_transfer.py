@@ -26,7 +26,7 @@ def _or_stream(path: str, stream: IO[str]) -> Path | IO[str]:
 
 
 @click.command()
-@click.argument("path")
+@click.argument("path", type=click.Path(allow_dash=True))
 @journal_option
 @click.option("--session", metavar="ID", help="Only this session.")
 @click.option(
@@ -62,7 +62,7 @@ def export(path: str, journal: Path, session: str | None, with_parents: bool, as
 
 
 @click.command("import")
-@click.argument("path")
+@click.argument("path", type=click.Path(allow_dash=True))
 @journal_option
 @click.option("--skip-existing", is_flag=True, help="Leave sessions as they are that are there already.")
 @click.option("--as-is", is_flag=True, help="Take no secrets out of what comes in.")

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asm_actors.cli.common import failure_of
-from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.errors import AsmError
+from asm_actors.journal import lmdb_presence
 from asm_actors.journal.lmdb_store import LmdbStore
 from asm_actors.maintenance.report import MaintenanceProgress, OnProgress
 
@@ -25,14 +26,12 @@ def check_is_there(journal: Path) -> None:
     """Refuse a directory without a journal: opening it for writing would make one.
 
     Raises:
-        Failure: there is none.
+        Failure: there is none, or its file is empty or lost.
     """
-    if not (journal / "data.mdb").exists():
-        error = AsmError(
-            ErrorCode.NOT_FOUND,
-            f"there is no journal at {journal}: check the path, or let a system write there first",
-        )
-        raise failure_of(error, journal)
+    try:
+        lmdb_presence.check_is_there(journal)
+    except AsmError as error:
+        raise failure_of(error, journal) from error
 
 
 @contextmanager

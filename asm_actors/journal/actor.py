@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
 from asm_actors.effects import Reply
@@ -56,6 +56,12 @@ class _TryAgain:
     """To itself: try the failed batch again."""
 
 
+class _Leave(NamedTuple):
+    """To itself: what was told before it was asked to leave has been taken."""
+
+    reason: ExitReason
+
+
 class JournalActor(Upkeep):
     """See the module.
 
@@ -80,6 +86,7 @@ class JournalActor(Upkeep):
             m.Flush: self._flush,
             _Opened: self._opened,
             _TryAgain: self._try_again,
+            _Leave: self._leave,
         }
 
     @property
@@ -125,13 +132,16 @@ class JournalActor(Upkeep):
         return super().on_receive(message) if handler is None else handler(message)
 
     def on_exit_request(self, reason: ExitReason) -> bool:
-        """What was told before is made durable first."""
-        if self._batcher.is_idle:
+        """What was told before is made durable first, that which is still in line for this actor too."""
+        if self._batcher.is_idle and not len(self._life.queue):
             return False
-        self._leaving = reason
+        self._life.put_notice(_Leave(reason))
+        return True
+
+    def _leave(self, message: _Leave) -> None:
+        self._leaving = message.reason
         if self._batcher.under_way is None and not self._starting:
             self._next()
-        return True
 
     def _open_done(self, call: asyncio.Future[Any]) -> None:
         error = error_of(call)

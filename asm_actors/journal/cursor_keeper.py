@@ -7,7 +7,7 @@ of this actor loses nothing: consumers claim their names again, and say what the
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from asm_actors.errors import AsmError
 from asm_actors.journal.cursor_book import Acknowledge, Claim, CursorBook, Forget, ListCursors, Release
@@ -32,6 +32,12 @@ _Waiting = list[tuple[Any, Any]]
 
 class _WriteNow:
     """To itself: enough was gathered."""
+
+
+class _Leave(NamedTuple):
+    """To itself: what was told before it was asked to leave has been taken."""
+
+    reason: ExitReason
 
 
 class _Loaded:
@@ -90,6 +96,8 @@ class CursorKeeper(Actor):
             self._loaded(message)
         elif kind is _Saved:
             self._saved(message)
+        elif kind is _Leave:
+            self._leave(message.reason)
         elif kind is _WriteNow:
             self._timer = None
             self._write()
@@ -98,12 +106,22 @@ class CursorKeeper(Actor):
         return None
 
     def on_exit_request(self, reason: ExitReason) -> bool:
-        """What was acknowledged is written first."""
-        if not self._is_writing and (self._book is None or not self._book.is_dirty):
+        """What was acknowledged is written first, that which is still in line for this actor too."""
+        if self._is_idle and not len(self._life.queue):
             return False
-        self._leaving = reason
-        self._write()
+        self._life.put_notice(_Leave(reason))
         return True
+
+    @property
+    def _is_idle(self) -> bool:
+        return not (self._is_loading or self._is_writing or (self._book is not None and self._book.is_dirty))
+
+    def _leave(self, reason: ExitReason) -> None:
+        if self._is_idle:
+            self.exit(reason)
+        else:
+            self._leaving = reason
+            self._write()
 
     # --- The book ------------------------------------------------------------------------------------------------
 
@@ -164,6 +182,8 @@ class CursorKeeper(Actor):
                 self._take(message, reply)
             else:  # the next one who asks has it tried again
                 _refuse(reply, loaded.error)
+        if self._leaving is not None:
+            self._leave(self._leaving)
 
     # --- Writing -------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import Event
 from asm_actors.journal.cursor_book import Acknowledge, Claim, Holder, Release
 from asm_actors.journal.driving import drive_alone
-from asm_actors.journal.persisting import MAY_PASS, Patience, Persisting, Steps, closed, seconds
+from asm_actors.journal.persisting import MAY_PASS, Patience, Persisting, Steps, closed
 from asm_actors.journal.subscription import (
     LAG_LIMIT,
     Hurry,
@@ -29,7 +29,8 @@ from asm_actors.journal.subscription import (
     SubscriptionPhase,
     SubscriptionStatistics,
 )
-from asm_actors.serialization import check_id, check_integer, invalid
+from asm_actors.redaction.naming import check_scope
+from asm_actors.serialization import check_id, check_integer, check_seconds, invalid
 from asm_actors.services import CURSORS, SUBSCRIPTIONS, Services
 from supervisors import DispatcherStopped, Future
 from supervisors.control import start_child
@@ -71,6 +72,9 @@ class Following(Persisting):
         timeout: Seconds for which iterating waits for an event; None: for ever.
         naming: Of a named subscription; its cursor counts then, and the one given only if the name is new.
         max_lag: Places behind the end from which events are skipped; None: never.
+
+    Raises:
+        ValidationError: A secret is in the name, or in what is followed under it: that is kept.
     """
 
     def __init__(
@@ -83,9 +87,11 @@ class Following(Persisting):
         naming: Naming | None = None,
         max_lag: int | None = None,
     ) -> None:
+        if naming is not None and services.redactor is not None:
+            check_scope(services.redactor, naming.name, scope.to_map())
         super().__init__(services, None if naming is None else Holder(naming.name, scope.to_map()))
         self._scope = scope
-        self._timeout = seconds(timeout)
+        self._timeout = check_seconds(timeout)
         self._max_lag = None if max_lag is None else check_integer(max_lag, "max_lag", least=1)
         self._start = cursor
         # Places: pulled, and handed over, up to where; the last event handed over; what was done before that was taken.
@@ -197,7 +203,7 @@ class Following(Persisting):
     # --- Pulling ---------------------------------------------------------------------------------------------------
 
     def _pull(self, limit: int, timeout: float | None) -> Steps[list[Event]]:
-        yield from self._fill(check_integer(limit, "limit", least=1), seconds(timeout))
+        yield from self._fill(check_integer(limit, "limit", least=1), check_seconds(timeout))
         return [self._hand_over() for _ in range(min(limit, len(self._held)))]
 
     def _fill(self, limit: int, timeout: float | None) -> Steps[None]:
@@ -331,7 +337,7 @@ class Following(Persisting):
     def _place_of(self, events: Event | Iterable[Event] | None) -> int:
         if events is None:
             return self._cursor
-        found = [events] if isinstance(events, Event) else list(events)
+        found = list(events) if isinstance(events, Iterable) else [events]
         if not all(isinstance(event, Event) for event in found):
             raise invalid(
                 "events", "must be an event, several, or None for all that were handed over", events

@@ -14,12 +14,13 @@ from typing import Final
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal.lmdb_env import Environment
+from asm_actors.journal.lmdb_errors import system_error
+from asm_actors.journal.lmdb_presence import DATA
 from asm_actors.journal.reader_lock import ReaderLock
 from asm_actors.journal.store_maintenance import BackupReport, CompactReport, Progress
 
 __all__ = ["back_up", "compact"]
 
-DATA: Final = "data.mdb"
 COMPACTING: Final = "compacting"
 _LOOK_S: Final = 0.1
 
@@ -68,11 +69,8 @@ def back_up(
             shutil.rmtree(part, ignore_errors=True)
             raise
     except OSError as error:
-        raise AsmError(
-            ErrorCode.STORAGE_WRITE_FAILED,
-            f"no backup could be written to {target}: {error.strerror or error}",
-            details={"path": str(target)},
-        ) from error
+        what = f"no backup could be written to {target}"
+        raise system_error(error, what, target, ErrorCode.STORAGE_WRITE_FAILED) from error
     return BackupReport(str(target), size, events, sessions, runs)
 
 
@@ -137,11 +135,8 @@ def compact(environment: Environment, path: Path, progress: Progress | None) -> 
         _sync(path)
         return CompactReport(before, _size(path / DATA))
     except OSError as error:
-        raise AsmError(
-            ErrorCode.STORAGE_WRITE_FAILED,
-            f"the journal at {path} could not be compacted, and is as before: {error.strerror or error}",
-            details={"path": str(path)},
-        ) from error
+        what = f"the journal at {path} could not be compacted, and is as before"
+        raise system_error(error, what, path, ErrorCode.STORAGE_WRITE_FAILED) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
         lock.release()

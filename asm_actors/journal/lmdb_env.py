@@ -17,9 +17,11 @@ from typing import Any, Final, TypeVar
 import lmdb
 
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.journal import lmdb_errors
 from asm_actors.journal.codec import unreadable
-from asm_actors.journal.lmdb_errors import absent, advice, closed
 from asm_actors.journal.lmdb_layout import META, SCHEMA_KEY, TABLES
+from asm_actors.journal.lmdb_presence import prepare
+from asm_actors.journal.lmdb_room import Room, sizes_of
 from asm_actors.journal.store import STORE_SCHEMA
 
 __all__ = ["Environment", "Transaction"]
@@ -30,8 +32,12 @@ Transaction = Any
 _T = TypeVar("_T")
 
 _MAX_READERS: Final = 1024
+# A line of the processor's cache for each reader, and as much again before them as is surely enough.
+_LOCK_SIZE: Final = _MAX_READERS * 64 + 4096
 _SPARE_TRANSACTIONS: Final = 16
 _ROOM: Final = 256 << 20
+_NEW_MAP_SIZE: Final = 1 << 20
+_ERASE: Final = "; delete sessions for good or prune events, for which some room is kept"
 
 
 class Environment:
@@ -48,6 +54,7 @@ class Environment:
     Attributes:
         schema: the version of the layout that was found.
         tables: the library's handles of the tables, by name.
+        room: its bound, and what is kept free for erasing.
     """
 
     def __init__(
@@ -61,7 +68,7 @@ class Environment:
         may_migrate: bool = False,
     ) -> None:
         self._path = path
-        self._max_map_size = max_map_size
+        self.room = Room(max_map_size)
         self._readonly = readonly
         # Readers pass a gate that the committer closes while it grows the map.
         self._gate = threading.Condition(threading.Lock())
@@ -73,6 +80,7 @@ class Environment:
         self._env: Any = None
         self.tables: dict[str, Any] = {}
         try:
+            prepare(path, None if readonly else self._write_new, durable=durable, lock_size=_LOCK_SIZE)
             self._env = self._begin_library(map_size)
             self._check_size()
             self.schema = self._check_schema(may_migrate=may_migrate)
@@ -84,6 +92,9 @@ class Environment:
         except lmdb.Error as error:
             self.close()
             raise _opening_error(path, error, readonly) from error
+        except OSError as error:
+            self.close()
+            raise lmdb_errors.system_error(error, f"the journal at {path} cannot be opened", path) from error
         except AsmError:
             self.close()
             raise
@@ -104,6 +115,25 @@ class Environment:
             metasync=self._durable,
         )
 
+    def _write_new(self, file: Path) -> None:
+        """Write a journal without anything, in one transaction."""
+        env = lmdb.open(
+            str(file),
+            map_size=_NEW_MAP_SIZE,
+            subdir=False,
+            lock=False,
+            max_dbs=len(TABLES),
+            mode=0o600,
+            sync=self._durable,
+            metasync=self._durable,
+        )
+        try:
+            with env.begin(write=True) as txn:
+                tables = {name: env.open_db(name.encode(), txn=txn) for name in TABLES}
+                txn.put(SCHEMA_KEY, STORE_SCHEMA.to_bytes(4, "big"), db=tables[META])
+        finally:
+            env.close()
+
     def _open_tables(self) -> None:
         for name in TABLES:
             self.tables[name] = self._env.open_db(name.encode(), create=not self._readonly)
@@ -123,8 +153,8 @@ class Environment:
     def _check_size(self) -> None:
         # Reading a page beyond the end of a mapped file kills the process, so a cut file is refused here.
         file = self._path / "data.mdb"
-        needed = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
-        if file.stat().st_size < min(needed, self._env.info()["map_size"]) and self._env.stat()["entries"]:
+        needed, size = self.sizes()
+        if file.stat().st_size < min(needed, size) and self._env.stat()["entries"]:
             raise AsmError(
                 ErrorCode.STORAGE_READ_FAILED,
                 f"{file} is cut short: {needed} bytes are in use, it has {file.stat().st_size}. Restore it from a "
@@ -137,37 +167,19 @@ class Environment:
         with self._env.begin() as txn:
             names = [bytes(key) for key in txn.cursor().iternext(values=False)]
         if not names and self._readonly:
-            raise absent(self._path)
+            raise lmdb_errors.absent(self._path)
         if not names:
             return STORE_SCHEMA
         if META.encode() not in names:
-            raise AsmError(
-                ErrorCode.STORAGE_READ_FAILED,
-                f"{self._path} holds an LMDB database that is no journal: choose another directory",
-                details={"path": str(self._path)},
-            )
+            raise lmdb_errors.no_journal(self._path)
         meta = self._env.open_db(META.encode(), create=False)
         with self._env.begin(db=meta) as txn:
             stored = txn.get(SCHEMA_KEY)
         if stored is None and not self._readonly:
             return STORE_SCHEMA
-        version = int.from_bytes(stored or b"", "big")
-        if version > STORE_SCHEMA:
-            raise AsmError(
-                ErrorCode.MIGRATION_REQUIRED,
-                f"the journal at {self._path} has layout {version}, and this release knows up to {STORE_SCHEMA}: use "
-                "the release that wrote it, or a later one",
-                details={"path": str(self._path), "version": version},
-            )
-        if not 0 < version <= STORE_SCHEMA:
-            raise unreadable(META, SCHEMA_KEY, f"there is no layout {version}")
-        if version < STORE_SCHEMA and not may_migrate:
-            raise AsmError(
-                ErrorCode.MIGRATION_REQUIRED,
-                f"the journal at {self._path} has layout {version}, and this release works with {STORE_SCHEMA}: run "
-                f"`asm journal migrate {self._path}`",
-                details={"path": str(self._path), "version": version},
-            )
+        version = lmdb_errors.layout_of(stored or b"", self._path, may_migrate=may_migrate)
+        if version is None:
+            raise unreadable(META, SCHEMA_KEY, "there is no layout 0")
         return version
 
     def write_schema(self, txn: Transaction) -> None:
@@ -195,7 +207,7 @@ class Environment:
         with self._gate:
             self._gate.wait_for(lambda: not self._growing)
             if self._env is None:
-                raise closed(str(self._path))
+                raise lmdb_errors.closed(str(self._path))
             self._readers += 1
 
     def _begin(self) -> Transaction:
@@ -236,11 +248,15 @@ class Environment:
         """
         with self._write_lock:
             if self._env is None:
-                raise closed(str(self._path))
+                raise lmdb_errors.closed(str(self._path))
             while True:
                 try:
+                    is_tight = self.room.tighten(self._env, self._resize)
                     with self._env.begin(write=True) as txn:
-                        return work(txn)
+                        done = work(txn)
+                        if is_tight and self.room.is_exceeded(txn, self.tables):
+                            raise lmdb.MapFullError("no free pages are left within its bound")
+                    return done
                 except lmdb.MapFullError as error:
                     self._grow(error)
                 except lmdb.MapResizedError:
@@ -257,7 +273,7 @@ class Environment:
             StorageError: ``storage_write_failed``.
         """
         if self._env is None:
-            raise closed(str(self._path))
+            raise lmdb_errors.closed(str(self._path))
         try:
             self._env.sync(True)
         except lmdb.Error as error:
@@ -265,9 +281,11 @@ class Environment:
 
     def _grow(self, cause: lmdb.Error) -> None:
         size = self._env.info()["map_size"]
-        larger = size * 2 if self._max_map_size is None else min(size * 2, self._max_map_size)
+        larger = self.room.larger(size)
         if larger <= size:
-            raise self._write_error(cause, f"its size is limited to {size} bytes") from cause
+            raise self._write_error(
+                cause, f"its size is limited to {self.room.bound} bytes{_ERASE}"
+            ) from cause
         try:
             self._resize(larger)
         except (lmdb.Error, OverflowError, OSError) as error:
@@ -295,18 +313,14 @@ class Environment:
         """
         used, size = self.sizes()
         wanted = 2 * used + _ROOM
-        if not self._readonly and size < wanted and (self._max_map_size or wanted) >= wanted:
+        if not self._readonly and size < wanted and (self.room.bound or wanted) >= wanted:
             with self._write_lock:
                 self._resize(wanted)
         self._enter()
         try:
             self._env.copy(str(directory), compact=compact)
         except lmdb.Error as error:
-            raise AsmError(
-                ErrorCode.STORAGE_WRITE_FAILED,
-                f"the journal at {self._path} cannot be copied to {directory}: {error}",
-                details={"path": str(directory), "original_exception": type(error).__name__},
-            ) from error
+            raise lmdb_errors.uncopied(self._path, directory, error) from error
         finally:
             self._leave()
 
@@ -340,23 +354,23 @@ class Environment:
     def _write_error(self, error: Exception, why: str | None = None) -> AsmError:
         return AsmError(
             ErrorCode.STORAGE_WRITE_FAILED,
-            f"nothing was written to the journal at {self._path}: {why or error}{advice(error)}",
+            f"nothing was written to the journal at {self._path}: {why or error}{lmdb_errors.advice(error)}",
             details={"original_exception": type(error).__name__, "original_message": str(error)},
+            retryable=lmdb_errors.is_full(error),
         )
 
     def sizes(self) -> tuple[int, int]:
         """Return the bytes in use, and the bytes of the map."""
         if self._env is None:
-            raise closed(str(self._path))
-        info = self._env.info()
-        return (info["last_pgno"] + 1) * self._env.stat()["psize"], info["map_size"]
+            raise lmdb_errors.closed(str(self._path))
+        return sizes_of(self._env)
 
 
 def _opening_error(path: Path, error: Exception, readonly: bool) -> AsmError:
     details = {"path": str(path), "original_exception": type(error).__name__, "original_message": str(error)}
     text = str(error)
-    if readonly and (not (path / "data.mdb").exists() or isinstance(error, lmdb.NotFoundError)):
-        return absent(path)
+    if readonly and isinstance(error, lmdb.NotFoundError):
+        return lmdb_errors.absent(path)
     if isinstance(error, lmdb.VersionMismatchError):
         return AsmError(
             ErrorCode.MIGRATION_REQUIRED,
@@ -377,10 +391,4 @@ def _opening_error(path: Path, error: Exception, readonly: bool) -> AsmError:
             f"this process has the journal at {path} open already: share that store instead of opening it twice",
             details={**details, "pid": os.getpid()},
         )
-    return AsmError(
-        ErrorCode.STORAGE_CONNECTION_FAILED,
-        f"the journal at {path} cannot be opened: {text}. Check that it is a directory this user may "
-        f"{'read' if readonly else 'write'}",
-        details=details,
-        retryable=False,
-    )
+    return lmdb_errors.unopened(error, path, readonly=readonly)

@@ -25,6 +25,7 @@ from asm_actors.journal.lmdb_erase import (
 from asm_actors.journal.lmdb_events import LmdbEvents
 from asm_actors.journal.lmdb_layout import META, TOTALS_KEY
 from asm_actors.journal.lmdb_orphans import find_orphans
+from asm_actors.journal.lmdb_presence import check_directory
 from asm_actors.journal.lmdb_records import LmdbRecords
 from asm_actors.journal.lmdb_repair import repair
 from asm_actors.journal.lmdb_rewrite import totals_of
@@ -91,6 +92,10 @@ class LmdbMaintenance(LmdbEvents, LmdbRecords):
 
     def _hide(self, ids: Sequence[str]) -> Erased:
         environment = self._writable()
+        with environment.room.for_erasing():
+            return self._hide_in(environment, ids)
+
+    def _hide_in(self, environment: Environment, ids: Sequence[str]) -> Erased:
         self.settle()
         spots = [spot for spot in map(self.spot, ids) if spot is not None]
         numbers = sorted(spot.number for spot in spots)
@@ -120,7 +125,7 @@ class LmdbMaintenance(LmdbEvents, LmdbRecords):
         with self._lock.as_writer():
             self._gone |= pending
         while is_unfinished:
-            with self._writing, self._forgetting():
+            with self._writing, self._forgetting(), environment.room.for_erasing():
                 done, is_unfinished = environment.write(lambda txn: scrub(txn, environment.tables))
             erased = _sum(erased, done)
         self._gone = set()
@@ -128,7 +133,7 @@ class LmdbMaintenance(LmdbEvents, LmdbRecords):
 
     def prune_events(self, session_id: str, sequences: Collection[int]) -> int:
         """Erase single events of a session for good."""
-        with self._writing:
+        with self._writing, self._writable().room.for_erasing():
             environment = self._writable()
             number = self.known_spot(session_id).number
             refuse_shared_events(session_id, sequences, self.forks_of, self.session)
@@ -152,7 +157,8 @@ class LmdbMaintenance(LmdbEvents, LmdbRecords):
         self, path: str | os.PathLike[str], progress: Progress | None = None, *, compact: bool = True
     ) -> BackupReport:
         """Write a copy of the journal while commits go on."""
-        return back_up(self._opened(), Path(path), progress, compact=compact, reopen=self._reopened_at)
+        target = check_directory(path, "path")
+        return back_up(self._opened(), target, progress, compact=compact, reopen=self._reopened_at)
 
     def _reopened_at(self, path: Path) -> tuple[int, int, int]:
         """Open a copy, and return its last position, its sessions and its runs."""
@@ -167,7 +173,7 @@ class LmdbMaintenance(LmdbEvents, LmdbRecords):
 
     def compact(self, progress: Progress | None = None) -> CompactReport:
         """Rewrite the journal into its smallest form."""
-        with self._writing:
+        with self._writing, self._writable().room.for_erasing():
             environment = self._writable()
             self._finish_erasing()
             self.settle()

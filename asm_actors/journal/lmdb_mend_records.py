@@ -17,7 +17,6 @@ from asm_actors.journal.codec import (
 )
 from asm_actors.journal.holes import NOBODY
 from asm_actors.journal.lmdb_layout import (
-    ERASED,
     LOG,
     META,
     NAMES,
@@ -63,7 +62,7 @@ def restore_records(mending: Mending) -> tuple[set[int], set[int]]:
     }
     resume = mending.get(META, RESUME_KEY) or pair_key(0, 0)
     there = {table: {number_of(key) for key in mending.keys(table)} - bad[table] for table in bad}
-    gone = _erased(mending)
+    gone = mending.erased()
     newest: dict[tuple[str, int], tuple[bytes, bool]] = {}
     seen: dict[str, set[int]] = {SESSIONS: set(), RUNS: set()}
     for key in mending.keys(LOG):
@@ -88,10 +87,6 @@ def restore_records(mending: Mending) -> tuple[set[int], set[int]]:
         (seen[SESSIONS] | bad[SESSIONS]) - there[SESSIONS],
         (seen[RUNS] | bad[RUNS]) - there[RUNS],
     )
-
-
-def _erased(mending: Mending) -> set[int]:
-    return {number_of(key) for key in mending.keys(ERASED) if len(key) == len(number_key(0))}
 
 
 def _damaged(mending: Mending, table: str, unpack: Callable[..., Any]) -> set[int]:

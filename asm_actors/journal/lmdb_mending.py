@@ -11,7 +11,7 @@ from asm_actors.errors import AsmError
 from asm_actors.journal.codec import unpack_session
 from asm_actors.journal.large import EMPTY_VALUE
 from asm_actors.journal.lmdb_env import Transaction
-from asm_actors.journal.lmdb_layout import NAMES, SESSION_ID, SESSIONS, number_key
+from asm_actors.journal.lmdb_layout import ERASED, NAMES, SESSION_ID, SESSIONS, number_key, number_of
 from asm_actors.journal.lmdb_tables import Tables
 from asm_actors.journal.packing import Buffer, finding
 from asm_actors.journal.quarantine import Damaged
@@ -63,6 +63,10 @@ class Mending:
     def keys(self, table: str) -> list[bytes]:
         """Copy all keys of a table."""
         return [bytes(key) for key in self.txn.cursor(self.handles[table]).iternext(values=False)]
+
+    def erased(self) -> set[int]:
+        """Return the numbers of erased sessions of which something may still stand in the log."""
+        return {number_of(key) for key in self.keys(ERASED) if len(key) == len(number_key(0))}
 
     def tell(self, sentence: str) -> None:
         """Note that something was set right."""

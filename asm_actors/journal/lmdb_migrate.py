@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
-from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal.lmdb_env import Environment, Transaction
 from asm_actors.journal.lmdb_layout import META, RESUME_KEY, RUNS, SESSIONS, pair_key
 from asm_actors.journal.lmdb_mending import Mending
+from asm_actors.journal.lmdb_presence import check_directory, check_is_there
 from asm_actors.journal.lmdb_rebuild import rebuild_indexes, rebuild_loose, rebuild_members
 from asm_actors.journal.store import STORE_SCHEMA
 from asm_actors.journal.store_maintenance import MigrateReport, Progress
@@ -38,13 +37,8 @@ def migrate(path: str | os.PathLike[str], progress: Progress | None = None) -> M
             ``storage_read_failed`` if something in it cannot be read: then it has to be repaired by the release that
             wrote it, or restored from a backup; ``storage_write_failed``. The journal is as before then.
     """
-    directory = Path(path)
-    if not (directory / "data.mdb").exists():
-        raise AsmError(
-            ErrorCode.NOT_FOUND,
-            f"there is no journal at {directory}: check the path",
-            details={"path": str(directory)},
-        )
+    directory = check_directory(path, "path")
+    check_is_there(directory)
     lock = WriterLock(directory)
     lock.acquire()
     try:

@@ -63,6 +63,7 @@ def rebuild_segments(mending: Mending, until: bytes) -> int:
         until: the first block that is not settled.
     """
     located: dict[int, bytearray] = {}
+    gone = mending.erased()
     for key, block in mending.txn.cursor(mending.handles[LOG]):
         if bytes(key) >= until:
             break
@@ -70,7 +71,7 @@ def rebuild_segments(mending: Mending, until: bytes) -> int:
         offset, position = FIRST_BODY, directory.first_position
         numbers = iter(directory.segments)
         for number, first, count, length in zip(numbers, numbers, numbers, numbers, strict=True):
-            if number != NOBODY:
+            if number != NOBODY and number not in gone:
                 located.setdefault(number, bytearray()).extend(
                     pack_locator(first, count, position, bytes(key), offset, length)
                 )
@@ -99,12 +100,13 @@ def rebuild_segments(mending: Mending, until: bytes) -> int:
 def rebuild_loose(mending: Mending, until: bytes) -> int:
     """List the blocks that hold records of a session, but no events of it; returns how many entries were wrong."""
     expected: set[bytes] = set()
+    gone = mending.erased()
     for key, block in mending.txn.cursor(mending.handles[LOG]):
         if bytes(key) >= until:
             break
         directory = unpack_directory(block, LOG, key)
         owners = {*directory.sessions[::2], *directory.runs[1::3]} - {*directory.segments[::4]}
-        expected.update(number_key(owner) + bytes(key) for owner in owners)
+        expected.update(number_key(owner) + bytes(key) for owner in owners - gone)
     return _replace(mending, LOOSE, expected)
 
 

@@ -13,7 +13,6 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from threading import RLock
 from typing import Final, Literal
 
@@ -23,12 +22,14 @@ from asm_actors.journal.lmdb_artifacts import LmdbArtifacts
 from asm_actors.journal.lmdb_block import pack_group, unpack_directory
 from asm_actors.journal.lmdb_cursors import LmdbCursors
 from asm_actors.journal.lmdb_env import Environment, Transaction
+from asm_actors.journal.lmdb_errors import system_error
 from asm_actors.journal.lmdb_event_search import LmdbEventSearch
 from asm_actors.journal.lmdb_known import SAVE_AFTER, KnownIds
 from asm_actors.journal.lmdb_large import put_large, stored_forms
 from asm_actors.journal.lmdb_layout import BLOBS, LOG, META, pair_key
 from asm_actors.journal.lmdb_maintenance import LmdbMaintenance
 from asm_actors.journal.lmdb_planning import Planner, load_known, save_known, take_new_ids
+from asm_actors.journal.lmdb_presence import check_directory, check_is_there, is_there, sync_directory
 from asm_actors.journal.lmdb_recent import SettleBatch
 from asm_actors.journal.lmdb_search import LmdbSearch
 from asm_actors.journal.lmdb_settle import settle
@@ -38,6 +39,7 @@ from asm_actors.journal.placing import Group
 from asm_actors.journal.reader_lock import ReaderLock
 from asm_actors.journal.store import StoreStatistics
 from asm_actors.journal.writer_lock import WriterLock
+from asm_actors.serialization import check_integer, invalid
 
 __all__ = ["Durability", "LmdbStore"]
 
@@ -62,11 +64,16 @@ class LmdbStore(LmdbSearch, LmdbEventSearch, LmdbMaintenance, LmdbCursors, LmdbA
     """A journal in a directory. :class:`asm_actors.journal.store.Store` tells what each method does.
 
     Args:
-        path: the directory; a writer makes it, with access for its user only.
+        path: the directory; a writer makes it, with access for its user only. Where a journal's file is empty, or gone
+            while its lock file is there, opening is ``storage_read_failed``: no new journal takes its place.
         map_size: bytes of address space to begin with; it doubles by itself when it is full.
-        max_map_size: bytes beyond which it does not grow; None leaves it to the disk.
+        max_map_size: bytes beyond which it does not grow; None leaves it to the disk. Erasing, pruning and compacting
+            work on a full journal too: the file may exceed this for them, by twice as much and at most by 128 MB.
         readonly: read what another process writes, also while it is writing. Committing is then
-            ``invalid_operation``.
+            ``invalid_operation``. This needs the right to write ``lock.mdb``, where readers note which pages they read:
+            a writer that does not see them uses these pages again, under their eyes. A user without that right is
+            refused (``storage_connection_failed``), unless the whole file system is read-only, and reads a copy of
+            their own, made by :meth:`backup`.
         durability: ``commit`` syncs every commit to disk before it returns, whatever ``sync`` says. ``interval`` syncs
             where ``sync`` is true and on :meth:`sync`. ``none`` never does. The death of the process loses nothing
             in any of them. A loss of power or a crash of the system may lose what is not synced, and with the last
@@ -89,12 +96,17 @@ class LmdbStore(LmdbSearch, LmdbEventSearch, LmdbMaintenance, LmdbCursors, LmdbA
                 ErrorCode.VALIDATION_ERROR,
                 f"durability is 'commit', 'interval' or 'none', not {durability!r}",
             )
-        self.path = Path(path)
-        self._map_size = map_size
-        self._max_map_size = max_map_size
+        if not isinstance(readonly, bool):
+            raise invalid("readonly", "must be true or false", readonly)
+        self.path = check_directory(path, "path")
+        self._map_size = check_integer(map_size, "map_size", least=1)
+        self._max_map_size = None
+        if max_map_size is not None:
+            self._max_map_size = check_integer(max_map_size, "max_map_size", least=1)
+            self._map_size = min(self._map_size, self._max_map_size)
         self._readonly = readonly
         self._durability = durability
-        self._settle_after = settle_after
+        self._settle_after = check_integer(settle_after, "settle_after", least=0)
         self._writer_lock: WriterLock | None = None
         self._reader_lock = ReaderLock(self.path)
         self._writing = RLock()
@@ -114,14 +126,11 @@ class LmdbStore(LmdbSearch, LmdbEventSearch, LmdbMaintenance, LmdbCursors, LmdbA
             return
         self._forget()
         if self._readonly:
-            if not (self.path / "data.mdb").exists():
-                raise AsmError(
-                    ErrorCode.NOT_FOUND,
-                    f"there is no journal at {self.path}: check the path, or let a system write there first",
-                    details={"path": str(self.path)},
-                )
+            check_is_there(self.path)
             self._reader_lock.share()
         else:
+            # Before anything is made there.
+            is_there(self.path)
             self._make_directory()
             lock = WriterLock(self.path)
             lock.acquire()
@@ -136,7 +145,7 @@ class LmdbStore(LmdbSearch, LmdbEventSearch, LmdbMaintenance, LmdbCursors, LmdbA
                 durable=self._durability == "commit",
             )
             if not self._readonly and self._durability != "none":
-                _sync_directory(self.path)
+                sync_directory(self.path)
             self._follows = True
             with self._view(lambda _, __: None) as (_, tables):
                 if not self._readonly:
@@ -152,6 +161,9 @@ class LmdbStore(LmdbSearch, LmdbEventSearch, LmdbMaintenance, LmdbCursors, LmdbA
             self._commits = 0
             if not self._readonly:
                 self._go_on_erasing()
+        except OSError as error:
+            self._let_go()
+            raise system_error(error, f"the journal at {self.path} cannot be opened", self.path) from error
         except BaseException:  # whatever it is goes on up; lock and environment must not stay behind
             self._let_go()
             raise
@@ -167,12 +179,8 @@ class LmdbStore(LmdbSearch, LmdbEventSearch, LmdbMaintenance, LmdbCursors, LmdbA
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise AsmError(
-                ErrorCode.STORAGE_CONNECTION_FAILED,
-                f"the directory {self.path} for the journal cannot be made: {error.strerror}",
-                details={"path": str(self.path)},
-                retryable=False,
-            ) from error
+            what = f"the directory {self.path} for the journal cannot be made"
+            raise system_error(error, what, self.path) from error
 
     def close(self) -> None:
         """Settle, sync and let go."""
@@ -321,16 +329,6 @@ class LmdbStore(LmdbSearch, LmdbEventSearch, LmdbMaintenance, LmdbCursors, LmdbA
             bytes_reserved=reserved,
             unsettled=len(self._recent),
         )
-
-
-def _sync_directory(path: Path) -> None:
-    """Make the names of new files survive a loss of power, as LMDB does for what is in them."""
-    for directory in (path, path.parent):
-        file = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(file)
-        finally:
-            os.close(file)
 
 
 def _settling(environment: Environment, batch: SettleBatch, resume: bytes) -> Callable[[Transaction], None]:

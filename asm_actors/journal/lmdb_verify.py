@@ -149,7 +149,9 @@ def _check_block(check: _Check, tables: Tables, key: bytes, block: Buffer, posit
 
 def _shared_by(tables: Tables, number: int) -> int:
     try:
-        return tables.session(number).forked_at or 0
+        # What the record in the table refers to is not what this block refers to.
+        with finding(lambda _: EMPTY_VALUE):
+            return tables.session(number).forked_at or 0
     except AsmError:
         return 0
 

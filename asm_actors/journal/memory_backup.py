@@ -11,6 +11,7 @@ from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal.holes import NOBODY, NOBODYS_SEGMENT
 from asm_actors.journal.lmdb_block import Directory, pack_block
 from asm_actors.journal.lmdb_env import Environment
+from asm_actors.journal.lmdb_errors import system_error
 from asm_actors.journal.lmdb_layout import LOG, pair_key
 from asm_actors.journal.lmdb_store import LmdbStore
 from asm_actors.journal.placing import Counters, PlacedSegment
@@ -44,14 +45,14 @@ def write_backup(path: Path, contents: MemoryContents, rest: Any, progress: Prog
     Raises:
         AsmError: ``already_exists``, ``storage_write_failed``.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise AsmError(
-            ErrorCode.ALREADY_EXISTS,
-            f"there is something at {path}: choose a directory that is new or empty",
-            details={"path": str(path)},
-        )
-    part = path.with_name(path.name + ".part")
     try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise AsmError(
+                ErrorCode.ALREADY_EXISTS,
+                f"there is something at {path}: choose a directory that is new or empty",
+                details={"path": str(path)},
+            )
+        part = path.with_name(path.name + ".part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(mode=0o700, parents=True)
         try:
@@ -70,11 +71,8 @@ def write_backup(path: Path, contents: MemoryContents, rest: Any, progress: Prog
             shutil.rmtree(part, ignore_errors=True)
             raise
     except OSError as error:
-        raise AsmError(
-            ErrorCode.STORAGE_WRITE_FAILED,
-            f"no backup could be written to {path}: {error.strerror or error}",
-            details={"path": str(path)},
-        ) from error
+        what = f"no backup could be written to {path}"
+        raise system_error(error, what, path, ErrorCode.STORAGE_WRITE_FAILED) from error
     size = (path / "data.mdb").stat().st_size
     return BackupReport(str(path), size, found.events, len(contents.sessions), len(contents.runs))
 

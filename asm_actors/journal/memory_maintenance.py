@@ -9,7 +9,6 @@ import os
 import threading
 from collections.abc import Callable, Collection
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 from asm_actors.errors import AsmError
@@ -21,6 +20,7 @@ from asm_actors.journal.codec import (
     unpack_session,
 )
 from asm_actors.journal.holes import NOBODY, holes_in, whole_segment, without_events
+from asm_actors.journal.lmdb_presence import check_directory
 from asm_actors.journal.memory_backup import MemoryContents, write_backup
 from asm_actors.journal.packing import finding
 from asm_actors.journal.placing import Counters, Group, PlacedSegment, Spot
@@ -150,6 +150,7 @@ class MemoryMaintenance:
         self, path: str | os.PathLike[str], progress: Progress | None = None, *, compact: bool = True
     ) -> BackupReport:
         """Write a journal on disk that holds what this one holds now."""
+        target = check_directory(path, "path")
         with self._lock:
             self._check_open()
             owners = dict(self._run_spots.values())
@@ -159,7 +160,7 @@ class MemoryMaintenance:
                 {number: (owners[number], blob) for number, blob in self._runs.items()},
                 self._counters,
             )
-        return write_backup(Path(path), contents, self, progress)
+        return write_backup(target, contents, self, progress)
 
     def compact(self, progress: Progress | None = None) -> CompactReport:
         """Do nothing: memory is as small as it can be."""

@@ -7,12 +7,12 @@ from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.faces import tell
 from asm_actors.journal.cursor_book import Holder
-from asm_actors.serialization import invalid
 from asm_actors.services import Services
 from supervisors import ActorDeadError, DispatcherStopped, Future, SupervisionError
 
-__all__ = ["MAY_PASS", "Patience", "Persisting", "Steps", "closed", "seconds"]
+__all__ = ["MAY_PASS", "Patience", "Persisting", "Steps", "closed"]
 
 T = TypeVar("T")
 Steps = Generator[Future[Any], Any, T]
@@ -73,7 +73,7 @@ class Persisting:
             AsmError: There shall be none: the error is of another kind, or it took too long, or the end has come.
         """
         if isinstance(error, AsmError) and error.code not in _LOST:
-            raise error
+            tell(self._services, error)
         self._check_open(error)
         now = self._services.dispatcher.clock.monotonic()
         if patience.lost_at is None:
@@ -114,15 +114,6 @@ class Persisting:
             )
         if self._closed.is_set():
             raise closed(error)
-
-
-def seconds(timeout: float | None) -> float | None:
-    """Check a timeout; infinity is None."""
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
-        raise invalid("timeout", "must be seconds of at least 0, or None", timeout)
-    return None if timeout == float("inf") else float(timeout)
 
 
 def closed(error: BaseException | None = None) -> AsmError:

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.errors import ErrorCode
+from asm_actors.journal.lmdb_errors import system_error
 
 __all__ = ["QUARANTINE", "Damaged", "set_aside"]
 
@@ -65,12 +66,8 @@ def set_aside(journal: Path, found: Sequence[Damaged]) -> Path:
             finally:
                 os.close(file)
     except OSError as error:
-        raise AsmError(
-            ErrorCode.STORAGE_WRITE_FAILED,
-            f"the damaged parts of the journal cannot be kept in {directory}, so nothing was repaired: "
-            f"{error.strerror or error}",
-            details={"path": str(directory)},
-        ) from error
+        what = f"the damaged parts of the journal cannot be kept in {directory}, so nothing was repaired"
+        raise system_error(error, what, directory, ErrorCode.STORAGE_WRITE_FAILED) from error
     return directory
 
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
 from attrs import field, frozen
 
-from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.errors import ErrorCode
 from asm_actors.events import Event, EventType, parse_event_type
 from asm_actors.runs.run import RunStatus
-from asm_actors.serialization import check_id, check_integer, invalid, us_from_time
+from asm_actors.serialization import (
+    check_id,
+    check_ids,
+    check_integer,
+    check_optional_id,
+    invalid,
+    parse_member,
+    us_from_time,
+)
 from asm_actors.sessions.session import Session, SessionStatus
 
-__all__ = ["EventFilter", "EventPage", "SessionQuery", "statuses_of"]
+__all__ = ["EventFilter", "EventPage", "SessionQuery", "check_count", "check_flag", "statuses_of"]
 
 
 def statuses_of(
@@ -27,16 +36,24 @@ def statuses_of(
     """
     if value is None:
         return None
-    found = (value,) if isinstance(value, str) else tuple(value)
-    try:
-        return frozenset(kind(name) for name in found)
-    except ValueError:
-        known = ", ".join(member.value for member in kind)
-        raise AsmError(
-            ErrorCode.INVALID_STATUS,
-            f"{value!r} is no status; there are: {known}",
-            details={"status": repr(value)},
-        ) from None
+    found = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else value
+    return frozenset(parse_member(kind, name, ErrorCode.INVALID_STATUS) for name in found)
+
+
+def check_count(value: object) -> int | None:
+    """Return how many a reader wants at most; None: all. As many as no list can hold are all.
+
+    Raises:
+        ValidationError: it is no integer of at least 0.
+    """
+    return None if value is None else min(check_integer(value, "limit", least=0), sys.maxsize)
+
+
+def check_flag(value: object, field: str) -> bool:
+    """Return ``value`` if it is true or false, else raise ``validation_error``."""
+    if not isinstance(value, bool):
+        raise invalid(field, "must be true or false", value)
+    return value
 
 
 def _names(value: str | Iterable[str] | None) -> frozenset[str] | None:
@@ -156,10 +173,16 @@ class SessionQuery:
 
         Raises:
             StateError: ``invalid_status``.
+            ValidationError: something else is malformed.
         """
-        labels = frozenset((tags,) if isinstance(tags, str) else tags or ())
+        labels = () if tags is None else check_ids((tags,) if isinstance(tags, str) else tags, "tags")
         return cls(
-            statuses_of(SessionStatus, status), agent_id, labels, provider, include_deleted, parent_session_id
+            statuses_of(SessionStatus, status),
+            check_optional_id(agent_id, "agent_id"),
+            frozenset(labels),
+            check_optional_id(provider, "provider"),
+            check_flag(include_deleted, "include_deleted"),
+            check_optional_id(parent_session_id, "parent_session_id"),
         )
 
     def matches(self, session: Session) -> bool:

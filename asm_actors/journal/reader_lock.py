@@ -7,12 +7,14 @@ file. Like the writer's lock it goes with the process that has it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
 from typing import Final
 
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.journal.lmdb_errors import unopened
 
 __all__ = ["ReaderLock"]
 
@@ -34,7 +36,8 @@ class ReaderLock:
         """Keep others from replacing the journal's file. Where nothing can be written, nobody can replace it.
 
         Raises:
-            StorageError: ``journal_locked``: it is being replaced right now.
+            StorageError: ``journal_locked``: it is being replaced right now. ``storage_connection_failed``: this user
+                may not open the lock's file, and another one could replace the journal's.
         """
         if self._lock(fcntl.LOCK_SH) is False:
             raise AsmError(
@@ -50,9 +53,8 @@ class ReaderLock:
 
     def _lock(self, kind: int) -> bool | None:
         """Take the lock; False if others have it, None if there can be no lock."""
-        try:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:
+        file = self._open(kind)
+        if file is None:
             return None
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)
@@ -61,6 +63,19 @@ class ReaderLock:
             return False
         self._file = file
         return True
+
+    def _open(self, kind: int) -> int | None:
+        try:
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if kind == fcntl.LOCK_EX or error.errno not in (errno.EACCES, errno.EPERM):
+                return None
+            refusal = error
+        try:
+            # Sharing it takes no right to write.
+            return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            raise unopened(refusal, self._path.parent, readonly=True) from refusal
 
     def release(self) -> None:
         """Give it back, if this object has it."""

@@ -21,7 +21,16 @@ from asm_actors.events import EVENT_GROUPS, Event, EventGroup, EventType
 from asm_actors.runs.run import TERMINAL_RUN_STATUSES, Run, RunStatus
 from asm_actors.sessions.session import TERMINAL_SESSION_STATUSES, Session, SessionStatus
 
-__all__ = ["RUN_ENDS", "SESSION_EVENTS", "disagreements", "fold_run", "fold_session"]
+__all__ = [
+    "RUN_ENDS",
+    "SESSION_EVENTS",
+    "RunFold",
+    "disagreements",
+    "fold_run",
+    "fold_session",
+    "run_faults",
+    "session_faults",
+]
 
 SESSION_EVENTS: Final = frozenset(EVENT_GROUPS[EventGroup.SESSION])
 """The types that tell of a session itself: all that :func:`fold_session` looks at."""
@@ -123,7 +132,7 @@ def fold_run(events: Iterable[Event], known: Run | None = None) -> Run:
     Raises:
         ValidationError: there are no events and no record.
     """
-    fold = _RunFold(known)
+    fold = RunFold(known)
     for event in events:
         fold.take(event)
     if fold.run is None:
@@ -131,8 +140,12 @@ def fold_run(events: Iterable[Event], known: Run | None = None) -> Run:
     return fold.run
 
 
-class _RunFold:
-    """A run's record, event by event."""
+class RunFold:
+    """A run's record, event by event; see :func:`fold_run`.
+
+    Attributes:
+        run: the record so far; None before the first event, if none was known.
+    """
 
     def __init__(self, known: Run | None) -> None:
         self.run: Run | None = None if known is None else _unbegun(known)
@@ -143,6 +156,7 @@ class _RunFold:
         self._undecided: set[Any] = set()
 
     def take(self, event: Event) -> None:
+        """Take the run's next event."""
         if self.run is None:
             self.run = Run(id=event.run_id or "", session_id=event.session_id, created_us=event.timestamp_us)
         if self.run.status in TERMINAL_RUN_STATUSES:
@@ -273,21 +287,21 @@ def _unbegun(run: Run) -> Run:
     )
 
 
-_RUN_HANDLERS: Final[Mapping[EventType, Callable[[_RunFold, Run, Event], Run]]] = {
-    EventType.RUN_STARTED: _RunFold._started,
-    EventType.RUN_RECOVERED: _RunFold._recovered,
-    EventType.TURN_COMPLETED: _RunFold._turn_completed,
-    EventType.TOKEN_USAGE_UPDATED: _RunFold._usage,
-    EventType.MESSAGE_STREAMED: _RunFold._streamed,
-    EventType.MESSAGE_RECEIVED: _RunFold._received,
-    EventType.TOOL_CALL_STARTED: _RunFold._call_started,
-    EventType.TOOL_CALL_COMPLETED: _RunFold._call_ended,
-    EventType.TOOL_CALL_FAILED: _RunFold._call_ended,
-    EventType.TOOL_APPROVAL_REQUESTED: _RunFold._approval_requested,
-    EventType.TOOL_APPROVAL_GRANTED: _RunFold._decided,
-    EventType.TOOL_APPROVAL_DENIED: _RunFold._decided,
-    EventType.ERROR_OCCURRED: _RunFold._begun_again,
-    **dict.fromkeys(RUN_ENDS, _RunFold._ended),
+_RUN_HANDLERS: Final[Mapping[EventType, Callable[[RunFold, Run, Event], Run]]] = {
+    EventType.RUN_STARTED: RunFold._started,
+    EventType.RUN_RECOVERED: RunFold._recovered,
+    EventType.TURN_COMPLETED: RunFold._turn_completed,
+    EventType.TOKEN_USAGE_UPDATED: RunFold._usage,
+    EventType.MESSAGE_STREAMED: RunFold._streamed,
+    EventType.MESSAGE_RECEIVED: RunFold._received,
+    EventType.TOOL_CALL_STARTED: RunFold._call_started,
+    EventType.TOOL_CALL_COMPLETED: RunFold._call_ended,
+    EventType.TOOL_CALL_FAILED: RunFold._call_ended,
+    EventType.TOOL_APPROVAL_REQUESTED: RunFold._approval_requested,
+    EventType.TOOL_APPROVAL_GRANTED: RunFold._decided,
+    EventType.TOOL_APPROVAL_DENIED: RunFold._decided,
+    EventType.ERROR_OCCURRED: RunFold._begun_again,
+    **dict.fromkeys(RUN_ENDS, RunFold._ended),
 }
 
 
@@ -316,18 +330,20 @@ def disagreements(session: Session, runs: Iterable[Run], events: Iterable[Event]
         return []
     if not own:
         return [f"session {session.id} has no events"]
-    found = _session_faults(session, own)
+    found = session_faults(session, own)
     of_run: dict[str, list[Event]] = {}
     for event in own:
         if event.run_id is not None:
             of_run.setdefault(event.run_id, []).append(event)
     for run in runs:
-        found += _run_faults(run, of_run.pop(run.id, []))
+        told = of_run.pop(run.id, [])
+        found += run_faults(run, fold_run(told, run), sum(event.type in RUN_ENDS for event in told))
     found += [f"run {run_id} has events and no record" for run_id in of_run]
     return found
 
 
-def _session_faults(session: Session, own: list[Event]) -> list[str]:
+def session_faults(session: Session, own: list[Event]) -> list[str]:
+    """Tell where the record of a session contradicts its events; only those about the session itself matter."""
     if own[0].type not in _BEGINNINGS:
         return [f"session {session.id} begins with {own[0].type}"]
     told = fold_session(own, session)
@@ -339,10 +355,9 @@ def _session_faults(session: Session, own: list[Event]) -> list[str]:
 _UNDER_WAY: Final = frozenset(RunStatus) - TERMINAL_RUN_STATUSES - {RunStatus.PENDING}
 
 
-def _run_faults(run: Run, events: list[Event]) -> list[str]:
-    told = fold_run(events, run)
-    ends = [event.type for event in events if event.type in RUN_ENDS]
-    found = [f"run {run.id} ended {len(ends)} times"] if len(ends) > 1 else []
+def run_faults(run: Run, told: Run, n_ends: int) -> list[str]:
+    """Tell where the record of a run contradicts the one that its events give, ``n_ends`` of which ended it."""
+    found = [f"run {run.id} ended {n_ends} times"] if n_ends > 1 else []
     if run.status is not told.status and not {run.status, told.status} <= _UNDER_WAY:
         # Waiting in between is told by other records than events; being under way at all is not.
         found.append(f"run {run.id} is {run.status}, and {told.status} by its events")

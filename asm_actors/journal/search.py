@@ -16,8 +16,9 @@ from attrs import field, frozen
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import Event, EventType
 from asm_actors.journal.pages import Place, no_cursor, place_of
-from asm_actors.journal.query import EventFilter, statuses_of
+from asm_actors.journal.query import EventFilter, check_flag, statuses_of
 from asm_actors.journal.usage import INT64_MAX, started_us_of, tokens_of
+from asm_actors.jsonable import shown
 from asm_actors.runs.run import Run, RunStatus
 from asm_actors.serialization import check_ids, check_optional_id, check_time, invalid, us_from_time
 from asm_actors.sessions.session import Session, SessionStatus
@@ -94,9 +95,7 @@ def _run_statuses(value: Any) -> frozenset[str] | None:
 
 
 def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise invalid("include_deleted", "must be true or false", value)
-    return value
+    return check_flag(value, "include_deleted")
 
 
 def _least_tokens(value: Any) -> int | None:
@@ -105,7 +104,7 @@ def _least_tokens(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise AsmError(
             ErrorCode.QUERY_ERROR,
-            f"min_tokens must be an integer of at least 0, not {value!r:.40}",
+            f"min_tokens must be an integer of at least 0, not {shown(value)}",
             details={"field": "min_tokens"},
         )
     return min(value, INT64_MAX)

@@ -7,13 +7,16 @@ The file's text only tells people who holds it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.journal.lmdb_errors import system_error
 
 __all__ = ["WriterLock"]
 
@@ -49,20 +52,19 @@ class WriterLock:
             try:
                 file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except OSError as error:
-                raise AsmError(
-                    ErrorCode.STORAGE_CONNECTION_FAILED,
-                    f"the journal at {self._path.parent} cannot be locked for writing: {error.strerror}",
-                    details={"path": str(self._path)},
-                    retryable=False,
-                ) from error
+                raise self._unlockable(error) from error
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 holder = os.read(file, 32).decode("ascii", "replace").strip()
                 os.close(file)
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    raise self._unlockable(error) from error
                 raise self._taken(int(holder) if holder.isdecimal() else None) from error
-            os.ftruncate(file, 0)
-            os.write(file, f"{os.getpid()}\n".encode())
+            # A full disk has no room for this text, and must not keep the journal closed.
+            with suppress(OSError):
+                os.ftruncate(file, 0)
+                os.write(file, f"{os.getpid()}\n".encode())
             self._file = file
             _HELD.add(self._name)
 
@@ -74,6 +76,10 @@ class WriterLock:
             os.close(self._file)
             self._file = None
             _HELD.discard(self._name)
+
+    def _unlockable(self, error: OSError) -> AsmError:
+        journal = self._path.parent
+        return system_error(error, f"the journal at {journal} cannot be locked for writing", journal)
 
     def _taken(self, pid: int | None) -> AsmError:
         who = "another process" if pid is None else "this process" if pid == os.getpid() else f"process {pid}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from asm_actors.errors import AsmError
 from asm_actors.journal.store import Store
 from asm_actors.maintenance.artifact import Artifact, ArtifactStore
 from asm_actors.maintenance.hands import Hands
+from asm_actors.maintenance.work import told
 
 __all__ = ["clean_artifacts", "clean_cursors", "orphaned_artifacts"]
 
@@ -78,8 +78,8 @@ def _remove_bytes(store: Store, artifact_store: ArtifactStore, artifact: Artifac
         return True  # the key was given to another one since, and the bytes are that one's
     try:
         artifact_store.delete(artifact.key)
-    except AsmError as error:
-        errors.append(f"artifact {artifact.id}: {error.message}")
+    except Exception as error:  # a store may be anybody's, and raise whatever it likes
+        errors.append(f"artifact {artifact.id}: {told(error)}")
         return False
     return True
 

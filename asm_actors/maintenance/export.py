@@ -2,17 +2,21 @@
 
 ::
 
-    {"kind": "header", "format": "asm-journal", "version": 1, "exported_at": …, "session_id": …, "counts": {…}}
-    {"kind": "session", …}      one session: its record,
+    {"kind": "header", "format": "asm-journal", "version": 2, "exported_at": …, "session_id": …, "counts": {…}}
+    {"kind": "session", …}      one session: its record, and how many lines of a kind it "holds",
     {"kind": "run", …}          its runs in the order of their creation,
     {"kind": "event", …}        its events in the order of their sequence numbers,
+    {"kind": "hole", …}         in between, "first" to "last": events that were pruned,
     {"kind": "artifact", …}     the records of its artifacts (their bytes stay where they are)
     {"kind": "session", …}      and so on, in the order of creation, so a fork comes after its parent
     {"kind": "end", "counts": {…}}
 
 The counts of the header are an estimate, for a live journal grows meanwhile; those of the end are exact, and a file
-without an end was cut short. A fork has only its own events: its record names the parent. Events that were pruned are
-missing, and the numbers of the others tell so. Values are those of `to_map`.
+without an end was cut short. Of a session a missing line is seen at its end at the latest: its events and holes leave
+no number out up to its ``last_sequence``, and its other lines are counted. A fork has only its own events: its record
+names the parent. Values are those of `to_map`.
+
+Version 1 had neither holes nor counts of a session: there a number that is missing counts as pruned.
 """
 
 from __future__ import annotations
@@ -22,14 +26,16 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from attrs import define, frozen
 
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.events import Event
 from asm_actors.journal.query import EventFilter
+from asm_actors.journal.replay import fold_run
 from asm_actors.journal.store import Store
 from asm_actors.maintenance.lines import UNFINISHED
 from asm_actors.maintenance.report import MaintenanceProgress, OnProgress
@@ -40,7 +46,7 @@ from asm_actors.sessions.session import Session
 __all__ = ["FORMAT", "FORMAT_VERSION", "ExportReport", "Written", "export_lines", "export_to", "opened"]
 
 FORMAT: Final = "asm-journal"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 _PAGE: Final = 1_000
 _SESSIONS_AT_ONCE: Final = 200
@@ -171,35 +177,58 @@ def _all_sessions(store: Store) -> Iterator[Session]:
 
 def _as_of_one_instant(store: Store, session: Session) -> tuple[Session, list[Run]]:
     """Return a session's record and runs of which neither is older than the other."""
-    before = store.session(session.id)
     runs = store.runs(session.id)
     for _ in range(_LOOKS):
-        after = store.session(session.id)
-        if after == before:
-            break
-        before, runs = after, store.runs(session.id)
-    return before, runs
+        before, found = runs, store.session(session.id)
+        runs = store.runs(session.id)
+        if runs == before:
+            return found, runs
+    # They change all the time. Those that just did are told as they were by the events up to that sequence number.
+    same = {run.id: run for run in before}
+    return found, [run if same.get(run.id) == run else _as_told(store, run, found) for run in runs]
+
+
+def _as_told(store: Store, run: Run, session: Session) -> Run:
+    return fold_run(_events(store, session, run.id), run)
+
+
+def _events(store: Store, session: Session, run_id: str | None = None) -> Iterator[Event]:
+    """Yield the events of a session that are its own, or those of one run, as of its record."""
+    cursor = session.forked_at or 0
+    while True:
+        wanted = EventFilter(after=cursor, before=session.last_sequence + 1, run_ids=run_id, limit=_PAGE)
+        page = store.read_session(session.id, wanted)
+        yield from page
+        if len(page) < _PAGE:
+            return
+        cursor = page[-1].sequence_number or 0
 
 
 def _session_lines(store: Store, session: Session, runs: list[Run], counts: Written) -> Iterator[str]:
-    yield _line("session", session.to_map())
+    artifacts = store.artifacts(session.id, include_deleted=True)
+    holds = {"runs": len(runs), "artifacts": len(artifacts)}
+    yield _line("session", {**session.to_map(), "holds": holds})
     counts.sessions += 1
     for run in runs:
         yield _line("run", run.to_map())
         counts.runs += 1
     cursor = session.forked_at or 0
-    while cursor < session.last_sequence:
-        wanted = EventFilter(after=cursor, before=session.last_sequence + 1, limit=_PAGE)
-        page = store.read_session(session.id, wanted)
-        for event in page:
-            yield _line("event", event.to_map())
-            counts.events += 1
-        if not page:
-            break
-        cursor = page[-1].sequence_number or 0
-    for artifact in store.artifacts(session.id, include_deleted=True):
+    for event in _events(store, session):
+        sequence = event.sequence_number or 0
+        if sequence > cursor + 1:
+            yield _hole(session, cursor + 1, sequence - 1)
+        yield _line("event", event.to_map())
+        counts.events += 1
+        cursor = sequence
+    if cursor < session.last_sequence:
+        yield _hole(session, cursor + 1, session.last_sequence)
+    for artifact in artifacts:
         yield _line("artifact", artifact.to_map())
         counts.artifacts += 1
+
+
+def _hole(session: Session, first: int, last: int) -> str:
+    return _line("hole", {"session_id": session.id, "first": first, "last": last})
 
 
 def _line(kind: str, value: Mapping[str, Any]) -> str:
@@ -234,25 +263,39 @@ def export_to(
         store, now, session_id=session_id, with_parents=with_parents, written=counts, progress=progress
     )
     if not isinstance(target, str | os.PathLike):
-        target.writelines(lines)
+        for line in lines:
+            with writing("the target"):
+                target.write(line)
         return ExportReport(None, **counts.to_map())
     path = Path(target)
-    if path.exists():
-        raise AsmError(ErrorCode.ALREADY_EXISTS, f"there is a file {path} already; choose another name")
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with writing(str(path)):
+        if path.exists():
+            raise AsmError(ErrorCode.ALREADY_EXISTS, f"there is a file {path} already; choose another name")
+        part = path.with_name(f".{path.name}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with opened(part, "w", compressed=path.suffix == ".gz") as file:
                 file.writelines(lines)
             part.replace(path)
-        except OSError as error:
-            raise AsmError(
-                ErrorCode.STORAGE_WRITE_FAILED, f"{path} could not be written: {error.strerror or error}"
-            ) from error
-    finally:
-        part.unlink(missing_ok=True)
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
     return ExportReport(str(path), **counts.to_map())
+
+
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    """A block that writes to something of the caller's.
+
+    Raises:
+        StorageError: ``storage_write_failed``: it cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise AsmError(
+            ErrorCode.STORAGE_WRITE_FAILED, f"{what} could not be written: {error.strerror or error}"
+        ) from error
 
 
 @contextmanager

@@ -6,14 +6,16 @@
    between, the next import of that session clears the remains away and begins it anew.
 3. What is wrong with the export ends the import with the line and the reason. Sessions before that line are there, so
    the import can be repeated with ``on_conflict="skip"`` once the export is mended.
-4. What comes in is redacted like anything that is written, event by event: its journal may not have been.
+4. What comes in is redacted like anything that is written, event by event: its journal may not have been. Of a secret
+   that was streamed over several events, a piece that is none by itself stays.
 5. Open runs stay open: the next start of a system on this journal takes them up.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO, Final, Literal, Protocol
@@ -28,8 +30,8 @@ from asm_actors.journal.store import Store
 from asm_actors.maintenance.artifact import Artifact
 from asm_actors.maintenance.export import FORMAT, FORMAT_VERSION, opened
 from asm_actors.maintenance.hands import Hands
-from asm_actors.maintenance.incoming import Incoming
-from asm_actors.maintenance.lines import UNFINISHED, End, Header, LineReader, at_line
+from asm_actors.maintenance.incoming import Incoming, check_incoming
+from asm_actors.maintenance.lines import UNFINISHED, End, Header, Hole, LineReader, at_line
 from asm_actors.maintenance.report import MaintenanceProgress, OnProgress
 from asm_actors.redaction.redactor import Redactor
 from asm_actors.redaction.writes import WriteRedactor
@@ -38,6 +40,9 @@ from asm_actors.serialization import invalid
 from asm_actors.sessions.session import Session
 
 __all__ = ["ImportReport", "Importer", "OnConflict", "import_from", "import_lines"]
+
+_BROKEN: Final = (EOFError, UnicodeDecodeError, zlib.error)
+"""What reading a damaged file raises beside errors of the system."""
 
 OnConflict = Literal["error", "skip"]
 
@@ -122,6 +127,8 @@ class Importer:
         return ImportReport(**self._counts)
 
     def _take(self, value: object) -> None:
+        if self.redactor is not None and self._now is not None and not isinstance(value, Session):
+            check_incoming(self.redactor, value, self._reader.number)
         match value:
             case Header(counts=counts):
                 self._total = counts.get("sessions")
@@ -136,6 +143,9 @@ class Importer:
                 self._seen["events"] += 1
                 if self._now is not None:
                     self._take_event(self._now, value)
+            case Hole(last=last):
+                if self._now is not None:
+                    self._fill(self._now, last)
             case Artifact():
                 if self._now is not None:
                     self._now.artifacts.append(value)
@@ -167,6 +177,7 @@ class Importer:
         if session.forked_at is not None:
             self._check_parent(session, line)
         if self.redactor is not None:
+            check_incoming(self.redactor, session, line)
             self._shown = WriteRedactor(self.redactor)
             session = self._shown.session(session)
         self._now = Incoming(session, line, start, start)
@@ -202,10 +213,7 @@ class Importer:
 
     def _take_event(self, now: Incoming, event: Event) -> None:
         assert event.sequence_number is not None
-        while event.sequence_number > now.head + 1:
-            now.fill(min(event.sequence_number, now.head + 1 + _PART))
-            if len(now.drafts) >= _PART:
-                self._write_part(now)
+        self._fill(now, event.sequence_number - 1)
         draft = Draft(
             event.type,
             event.timestamp_us,
@@ -222,16 +230,19 @@ class Importer:
         if len(now.drafts) >= _PART:
             self._write_part(now)
 
+    def _fill(self, now: Incoming, last: int) -> None:
+        """Take the places up to a sequence number, of which there are no events."""
+        while now.head < last:
+            now.fill(min(last + 1, now.head + 1 + _PART))
+            if len(now.drafts) >= _PART:
+                self._write_part(now)
+
     def _finish(self) -> None:
         now, self._now = self._now, None
         if now is None:
             return
         self._now = now  # so that it is withdrawn if this fails
-        last = now.session.last_sequence
-        while now.head < last:
-            now.fill(min(last + 1, now.head + 1 + _PART))
-            if len(now.drafts) >= _PART:
-                self._write_part(now)
+        self._fill(now, now.session.last_sequence)
         if now.is_staged or now.holes:
             self._write_part(now)
             self._complete(now)
@@ -343,7 +354,7 @@ def import_lines(
     Raises:
         AsmError: ``validation_error``, ``already_exists``, ``session_not_found``, …; the message names the line.
     """
-    if on_conflict not in ("error", "skip"):
+    if not isinstance(on_conflict, str) or on_conflict not in ("error", "skip"):
         raise invalid("on_conflict", "must be error or skip", on_conflict)
     return Importer(hands, ids, on_conflict, progress, redactor).run(lines)
 
@@ -366,12 +377,20 @@ def import_from(
         import_lines, hands, ids=ids, on_conflict=on_conflict, progress=progress, redactor=redactor
     )
     if not isinstance(source, str | os.PathLike):
-        return take(source)
+        return take(_lines_of(source))
     path = Path(source)
     try:
         with opened(path, "r", compressed=path.suffix == ".gz") as file:
             return take(file)
     except FileNotFoundError as error:
         raise AsmError(ErrorCode.NOT_FOUND, f"there is no file {path}") from error
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, *_BROKEN) as error:
         raise AsmError(ErrorCode.STORAGE_READ_FAILED, f"{path} cannot be read: {error}") from error
+
+
+def _lines_of(source: Iterable[str]) -> Iterator[str]:
+    """Give the lines of a stream, whose errors are no errors of the import."""
+    try:
+        yield from source
+    except (OSError, ValueError, *_BROKEN) as error:
+        raise AsmError(ErrorCode.STORAGE_READ_FAILED, f"the source cannot be read: {error}") from error

@@ -9,6 +9,7 @@ from asm_actors.faces import awaited, blocking
 from asm_actors.maintenance.artifact import ARTIFACT_PREFIX, Artifact, ArtifactStats, ArtifactStore
 from asm_actors.maintenance.file_artifacts import checked_data
 from asm_actors.maintenance.live import Live
+from asm_actors.redaction.naming import check_artifact
 from asm_actors.serialization import check_id, invalid
 from asm_actors.services import Services
 from asm_actors.sessions.carrying import Carrying
@@ -48,7 +49,7 @@ class ArtifactOperations(Carrying):
             The artifact. The same bytes under the same key of the same session are the same artifact again.
 
         Raises:
-            ValidationError: A field is missing or malformed.
+            ValidationError: A field is missing or malformed, or holds a secret: all of them are stored as they are.
             ResourceError: ``session_not_found``; ``already_exists``: another artifact has this key.
         """
         services = self._services
@@ -62,7 +63,12 @@ class ArtifactOperations(Carrying):
             storage_backend=storage_backend,
             storage_ref=storage_ref,
         )
+        self._check_names(artifact.key, artifact.storage_backend, artifact.storage_ref)
         return self._read(lambda: self._hands.write(lambda: self._save(artifact)))
+
+    def _check_names(self, key: str, backend: str, ref: str = "") -> None:
+        if self._services.redactor is not None:
+            check_artifact(self._services.redactor, key=key, backend=backend, ref=ref)
 
     def _save(self, artifact: Artifact) -> Artifact:
         store = self._services.store
@@ -83,7 +89,7 @@ class ArtifactOperations(Carrying):
             data: The bytes.
 
         Raises:
-            ValidationError: An argument is malformed.
+            ValidationError: An argument is malformed, or the key, or where the store says that it is, holds a secret.
             ResourceError: ``session_not_found``; ``already_exists``: an artifact has this key.
             StorageError: ``storage_error``.
         """
@@ -92,6 +98,7 @@ class ArtifactOperations(Carrying):
         check_id(session_id, "session_id")
         check_id(key, "key")
         content = checked_data(data)
+        self._check_names(key, artifact_store.backend)
 
         def keep() -> Artifact:
             store = self._services.store

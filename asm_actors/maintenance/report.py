@@ -71,9 +71,11 @@ class Tally:
     orphaned_sequences_cleaned: int = 0
     archived: int = 0
     errors: list[str] = Factory(list)
+    ended_by: BaseException | None = None
+    """What the callback of progress raised."""
 
     def report(self, duration_ms: int, *, is_dry_run: bool) -> MaintenanceReport:
         """End counting."""
-        counts = asdict(self)
+        counts = asdict(self, filter=lambda field, _: field.name != "ended_by")
         counts["errors"] = tuple(self.errors)
         return MaintenanceReport(**counts, duration_ms=duration_ms, is_dry_run=is_dry_run)

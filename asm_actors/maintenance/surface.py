@@ -20,6 +20,8 @@ from asm_actors.journal.store_maintenance import (
     RepairReport,
     VerifyReport,
 )
+from asm_actors.journal.store_refusals import refuse_shared
+from asm_actors.maintenance.arguments import check_callable, check_path, check_source, check_target
 from asm_actors.maintenance.artifact import ArtifactStore
 from asm_actors.maintenance.cleaning import clean_artifacts
 from asm_actors.maintenance.execution import Execution
@@ -30,10 +32,10 @@ from asm_actors.maintenance.live import Live, SystemSurroundings
 from asm_actors.maintenance.mending import mend
 from asm_actors.maintenance.policy import RetentionPolicy
 from asm_actors.maintenance.report import MaintenanceReport, OnProgress
-from asm_actors.serialization import check_id, invalid
+from asm_actors.serialization import check_id, check_optional_id, invalid
 from asm_actors.services import Services
 from asm_actors.sessions.carrying import Carrying
-from asm_actors.sessions.messages import DeleteSession, GetStatus
+from asm_actors.sessions.messages import GetStatus
 from supervisors import Future
 
 __all__ = ["AsyncMaintenance", "Maintenance"]
@@ -85,23 +87,28 @@ class MaintenanceOperations(Carrying):
         Raises:
             ResourceError: ``session_not_found``.
             ConcurrencyError: ``invalid_operation``: runs are open, it is in use, or forks share its history
-                (``details["forks"]``).
+                (``details["forks"]``). Nothing was changed.
         """
         check_id(session_id, "session_id")
         return self._read(lambda: self._delete_for_good(session_id))
 
     def _delete_for_good(self, session_id: str) -> Erased:
         store = self._services.store
-        if store.session(session_id).deleted_us is None:
-            self._deliver(session_id, DeleteSession("deleted for good")).get()
 
-        def erase() -> Erased:
+        def check() -> None:
+            store.session(session_id)
             if store.open_runs(session_id):
                 raise AsmError(
                     ErrorCode.INVALID_OPERATION, f"session {session_id} has open runs: cancel them first"
                 )
+            refuse_shared([session_id], store.forks_of)
+
+        def erase() -> Erased:
+            # Once more where nobody else writes: a run or a fork may have come meanwhile.
+            check()
             return store.erase_sessions([session_id])
 
+        check()
         return self._hands.at_rest(session_id, erase)
 
     def prune_session_events(self, session_id: str, policy: RetentionPolicy) -> Future[int]:
@@ -147,6 +154,7 @@ class MaintenanceOperations(Carrying):
 
     def verify(self, progress: Progress | None = None, *, replay: bool = True) -> Future[VerifyReport]:
         """Read everything and check it; see `Store.verify`."""
+        check_callable(progress, "progress")
         return self._read(lambda: self._services.store.verify(progress, replay=replay))
 
     def repair(self, *, dry_run: bool = False) -> Future[RepairReport]:
@@ -172,6 +180,8 @@ class MaintenanceOperations(Carrying):
         self, path: str | os.PathLike[str], progress: Progress | None = None, *, compact: bool = True
     ) -> Future[BackupReport]:
         """Copy the journal as it is now to a directory, while the system goes on; see `Store.backup`."""
+        check_path(path, "path")
+        check_callable(progress, "progress")
 
         def copy() -> BackupReport:
             self._hands.flush()
@@ -181,6 +191,7 @@ class MaintenanceOperations(Carrying):
 
     def compact(self, progress: Progress | None = None) -> Future[CompactReport]:
         """Give the space of what was deleted back to the file system; commits wait meanwhile. See `Store.compact`."""
+        check_callable(progress, "progress")
         return self._read(lambda: self._hands.write(lambda: self._services.store.compact(progress)))
 
     def export(
@@ -200,8 +211,11 @@ class MaintenanceOperations(Carrying):
             progress: Called after every session.
 
         Raises:
-            AsmError: ``session_not_found``, ``already_exists``, ``storage_write_failed``.
+            AsmError: ``validation_error``, ``session_not_found``, ``already_exists``, ``storage_write_failed``.
         """
+        check_target(target, "target")
+        check_optional_id(session_id, "session_id")
+        check_callable(progress, "progress")
 
         def write() -> ExportReport:
             self._hands.flush()
@@ -226,7 +240,8 @@ class MaintenanceOperations(Carrying):
         """Bring an export into the journal: ids, sequence numbers and timestamps stay as they were.
 
         A session is there wholly or not at all. Open runs stay open, and are taken up at the next start. What comes in
-        is redacted as the system redacts, event by event.
+        is redacted as the system redacts, event by event: of a secret that was streamed in pieces, over several
+        events, a piece that is none by itself stays.
 
         Args:
             source: A path, or something to read text from.
@@ -236,6 +251,8 @@ class MaintenanceOperations(Carrying):
         Raises:
             AsmError: ``validation_error``, ``already_exists``, ``not_found``, …; the message names the line.
         """
+        check_source(source, "source")
+        check_callable(progress, "progress")
         return self._read(
             lambda: import_from(
                 self._hands,
@@ -284,6 +301,7 @@ class MaintenanceOperations(Carrying):
     ) -> Execution:
         if not isinstance(policy, RetentionPolicy | None):
             raise invalid("policy", "must be a RetentionPolicy", policy)
+        check_callable(progress, "progress")
         if artifact_store is not None:
             _check_artifact_store(artifact_store)
         return Execution(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Final, Protocol
 
 from attrs import define, field
 
-from asm_actors.errors import AsmError
+from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import EventType
 from asm_actors.journal.query import EventFilter
 from asm_actors.journal.store import Store
@@ -21,10 +22,11 @@ from asm_actors.maintenance.report import MaintenanceProgress, OnProgress, Tally
 from asm_actors.serialization import iso_from_us
 from asm_actors.sessions.session import Session, SessionStatus
 
-__all__ = ["Surroundings", "Work", "collected"]
+__all__ = ["Surroundings", "Work", "collected", "foreign", "told"]
 
 _PAGE: Final = 1_000
 _LONGEST_KEY: Final = 120
+_STRANGE: Final = ErrorCode.MAINTENANCE_ERROR
 
 
 class Surroundings(Protocol):
@@ -109,9 +111,9 @@ class Work:
         assert policy.archive_store is not None
         if not self.is_dry_run:
             lines = "".join(export_lines(self._store, self._now, session_id=session_id))
-            policy.archive_store.put(
-                _archive_key(session_id, self._now), gzip.compress(lines.encode(), mtime=0)
-            )
+            packed = gzip.compress(lines.encode(), mtime=0)
+            with foreign(f"session {session_id} cannot be archived"):
+                policy.archive_store.put(_archive_key(session_id, self._now), packed)
         self._tally.archived += 1
 
     def _is_archived(self, session_id: str) -> bool:
@@ -130,14 +132,21 @@ class Work:
             began = self.around.seconds()
             with collected(self._tally, step):
                 work(session_ids[start : start + size])
-            if self.progress is not None:
-                self.progress(MaintenanceProgress(step, min(start + size, total), total))
+            self._tell(MaintenanceProgress(step, min(start + size, total), total))
             if not self.is_dry_run and start + size < total:
                 self.around.pause(self.around.seconds() - began)
 
+    def _tell(self, progress: MaintenanceProgress) -> None:
+        if self.progress is not None:
+            try:
+                self.progress(progress)
+            except Exception as error:
+                self._tally.ended_by = error
+                raise
+
 
 class collected:  # noqa: N801 - reads as a function
-    """A block whose error is noted, and is not fatal."""
+    """A block whose error is noted, and is not fatal; but what the callback of progress raises ends everything."""
 
     def __init__(self, tally: Tally, what: str) -> None:
         self._tally = tally
@@ -147,10 +156,37 @@ class collected:  # noqa: N801 - reads as a function
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        if not isinstance(error, AsmError):
+        if not isinstance(error, Exception) or error is self._tally.ended_by:
             return False
-        self._tally.errors.append(f"{self._what}: {error.message}")
+        self._tally.errors.append(f"{self._what}: {told(error)}")
         return True
+
+
+@contextmanager
+def foreign(what: str) -> Iterator[None]:
+    """A block that calls code of others, which may raise whatever it likes.
+
+    Args:
+        what: What cannot be done then.
+
+    Raises:
+        AsmError: The block's own; ``storage_error`` for any other exception.
+    """
+    try:
+        yield
+    except AsmError:
+        raise
+    except Exception as error:
+        raise AsmError.wrap(ErrorCode.STORAGE_ERROR, error, f"{what}: {told(error)}") from error
+
+
+def told(error: Exception) -> str:
+    """Say what is wrong: by its message if it is one of ours, else by its kind too."""
+    return (
+        error.message
+        if isinstance(error, AsmError)
+        else f"{type(error).__name__}: {AsmError.wrap(_STRANGE, error).message}"
+    )
 
 
 def _archive_key(session_id: str, now: int) -> str:

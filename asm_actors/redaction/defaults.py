@@ -15,6 +15,8 @@ _SK: Final = (r"\-(?<=sk-)",)
 _GH: Final = ("_(?<=gh[oprsu]_)",)
 _CLOUD: Final = ("A(?:KIA|SIA)",)
 _URL_PART: Final = r"[^\s\"'<>`/]"
+# In what a database is reached by, a password may hold slashes; what follows a port, or a query, is none.
+_DSN_PART: Final = r"(?:(?!(?<=:)\d{1,5}/)[^\s\"'<>`?])"
 _SCHEMES: Final = (
     "postgres(?:ql)?|mysql|mariadb|rediss?|mongodb|amqps?|mssql|sqlserver|clickhouse|cockroachdb"
 )
@@ -77,15 +79,15 @@ def _bearer() -> Pattern:
     )
 
 
-def _url(name: str, schemes: str, triggers: Sequence[str]) -> Pattern:
+def _url(name: str, schemes: str, triggers: Sequence[str], part: str) -> Pattern:
     """A password in a URL. Up to the last ``@``: whoever has one in the password did not always escape it."""
     prefix = rf"{schemes}://[^\s:/@\"'<>]{{0,128}}:"
     return Pattern(
         name,
         name,
-        rf"{prefix}(?P<secret>{_URL_PART}{{1,256}}(?=@))",
+        rf"{prefix}(?P<secret>{part}{{1,256}}(?=@))",
         triggers=triggers,
-        opening=rf"{prefix}(?P<held>{_URL_PART}{{0,256}})",
+        opening=rf"{prefix}(?P<held>{part}{{0,256}})",
         folded=True,
         pivots=(":",),
         heads=(),
@@ -166,8 +168,9 @@ DEFAULT_PATTERNS: Final[tuple[Pattern, ...]] = (
     _url(
         "connection_string", f"(?:{_SCHEMES})(?:\\+[a-z0-9]{{1,16}})?",
         ("postgres", "mysql", "mariadb", "redis", "mongodb", "amqp", "mssql", "sqlserver", "clickhouse", "cockroachdb"),
+        _DSN_PART,
     ),
-    _url("url_password", "", ("://",)),
+    _url("url_password", "", ("://",), _URL_PART),
     _private_key(),
 )  # fmt: skip
 """What secrets look like: keys and tokens that show themselves by their beginning, values that are assigned to a name

@@ -172,12 +172,26 @@ def _tree(texts: set[str]) -> str:
     return f"(?:{'|'.join(branches)})" if branches else ""
 
 
-# What may stand between a name and its value: a closing quote, the sign, an opening quote. In JSON inside of JSON the
-# quotes are escaped.
-_SIGN: Final = r"(?:\\{0,3}[\"'`])?\]?\s{0,8}(?:=>|:=|[:=])\s{0,8}"
-_QUOTE: Final = r"(?P<quote>\\{0,3}[\"'`])?"
+# What may stand between a name and its value: a closing quote, the sign, a bracket if a quote follows, a quote.
+# In JSON inside of JSON the quotes are escaped, as often as it is nested; in the `repr` of a text so are line breaks.
+_GAP: Final = r"(?:\s|\\{1,4}[nrt]){0,8}"
+_SIGN: Final = rf"(?:\\{{0,7}}[\"'`])?\]?{_GAP}(?:=>|:=|[:=]){_GAP}(?:[\[(]{_GAP}(?=\\{{0,7}}[\"'`]))?"
 _BARE: Final = r"[^\s\"'`,;&<>(){}\[\]|\\]"
-_QUOTED: Final = r"(?:(?!(?P=quote))[^\n])"
+
+
+def _opened(quote: str) -> str:
+    """A regex for an opening quote, as a group of this name."""
+    return rf"(?P<{quote}>(?P<{quote}_escape>\\{{1,7}})?[\"'`])"
+
+
+def _quoted(quote: str) -> str:
+    """A regex for a character behind that quote. One that is escaped once more than the opening one ends nothing."""
+    end = rf"(?<!\\)(?({quote}_escape)|(?:\\\\){{0,8}})(?P={quote})"
+    return rf"(?:[^\n\"'`\\]|(?!{end})[\"'`\\])"
+
+
+_QUOTE: Final = f"{_opened('quote')}?"
+_QUOTED: Final = _quoted("quote")
 # Values that say what a value would be, and hold none; as a whole, and as a beginning.
 _TYPES: Final = (
     "str|string|text|none|null|nil|true|false|undefined|required|optional|secretstr|any|bool|int|integer|hidden"
@@ -202,15 +216,21 @@ def assignment(name: str, words: str, least: int, *, triggers: Sequence[str], be
     """
     name_and_sign = f"(?:{words}){_SIGN}"
     prefix = f"{name_and_sign}{_QUOTE}{before}"
-    begun = rf"\\{{0,3}}|{_QUOTE}[a-z]{{0,8}}\s{{0,4}}" if before else r"\\{0,3}"
+    begun = rf"\\{{0,7}}|{_QUOTE}[a-z]{{0,8}}\s{{0,4}}" if before else r"\\{0,7}"
     held = rf"(?P<held>(?(quote){_QUOTED}{{0,{_UNDECIDED}}}|{_BARE}{{0,{_UNDECIDED}}}))"
+    # The value may be an assignment itself (`api_key: my_api_key="…"`): all of that goes.
+    inner = rf"(?:[a-z0-9_.-]{{0,32}}?(?:{words}){_SIGN}){{1,4}}"
+    inner += rf"(?:{_opened('inner')}{_quoted('inner')}{{0,4096}}|{_BARE}*)"
+    bare = rf"(?:{inner}|{_BARE}{{{least},}})"
+    for group in ("(?P<quote>", "(?P<quote_escape>"):  # they are there a second time
+        begun = begun.replace(group, "(?:")
     return Pattern(
         name,
         name,
-        rf"{prefix}{_PLACEHOLDER}(?P<secret>(?(quote){_QUOTED}{{{least},4096}}|{_BARE}{{{least},}}))",
+        rf"{prefix}{_PLACEHOLDER}(?P<secret>(?(quote){_QUOTED}{{{least},4096}}|{bare}))",
         triggers=triggers,
         heads=(),
-        opening=rf"{name_and_sign}(?:{_QUOTE}{before}{held}|{begun.replace('(?P<quote>', '(?:')})",
+        opening=rf"{name_and_sign}(?:{_QUOTE}{before}{held}|{begun})",
         keys=rf".*(?:{words})",
         values=rf"{before}{_NO_VALUE}[\s\S]{{{least},}}",
         rest=f"{_BARE}*",

@@ -115,8 +115,8 @@ class Redactor(Finder):
             kind = type(item)
             if kind is int or item is None:
                 continue
-            rule = self._named(key, item) if kind is str else None
-            found = self._value(item, depth) if rule is None else rule.replacement
+            rules = self._rules_of(key)
+            found = self._value(item, depth) if not rules else self._secret(rules, item, depth)
             if found is not item:
                 if changed is None:
                     changed = dict(value)
@@ -152,15 +152,32 @@ class Redactor(Finder):
         found = self._map(plain, 1)
         return value if found is plain else {**value, **found}
 
-    def _named(self, key: Any, item: str) -> Rule | None:
-        """What says that the text under this key is a secret, or None."""
+    def _rules_of(self, key: Any) -> tuple[Rule, ...]:
+        """What says that what is under this key is a secret."""
         rules = self._keys.get(key)
-        if rules is None:
-            rules = self._learn(key)
-        for rule in rules:
-            if len(item) >= _LEAST_VALUE and (rule.values is None or rule.values.match(item.lower())):
-                return rule
-        return None
+        return self._learn(key) if rules is None else rules
+
+    def _more(self, rules: tuple[Rule, ...], key: Any) -> tuple[Rule, ...]:
+        """These rules, and those of a key below."""
+        own = self._rules_of(key)
+        return tuple(dict.fromkeys((*rules, *own))) if own else rules
+
+    def _secret(self, rules: tuple[Rule, ...], value: Any, depth: int) -> Any:
+        """What is under a key that names a secret: its texts go, however deep they lie."""
+        if isinstance(value, str):
+            rule = _named(rules, value)
+            return self._value(value, depth) if rule is None else rule.replacement
+        if isinstance(value, dict | list | tuple):
+            if depth >= self._max_depth:
+                return self._whole(value, rules)
+            if isinstance(value, dict):
+                made = {
+                    key: self._secret(self._more(rules, key), item, depth + 1) for key, item in value.items()
+                }
+                return self._keyed(value if all(map(_same, made.values(), value.values())) else made)
+            items = [self._secret(rules, item, depth + 1) for item in value]
+            return value if all(map(_same, items, value)) else items
+        return self._value(value, depth)
 
     def _learn(self, key: Any) -> tuple[Rule, ...]:
         if not isinstance(key, str):
@@ -176,26 +193,33 @@ class Redactor(Finder):
                 self._plain_keys.add(key)
         return rules
 
-    def _whole(self, value: Any) -> Any:
-        """A value that lies too deep to be changed in its place: it stays, or goes as a whole."""
-        seen: set[int] = set()
-        waiting: list[tuple[Any, Any]] = [(None, value)]
+    def _whole(self, value: Any, above: tuple[Rule, ...] = ()) -> Any:
+        """A value that lies too deep to be changed in its place: it stays, or goes as a whole.
+
+        Args:
+            value: The value.
+            above: What says that all texts in it are secrets.
+        """
+        # It may hold itself; then it cannot be stored, which is not for us to say.
+        seen: set[tuple[int, tuple[Rule, ...]]] = set()
+        waiting: list[tuple[Any, Any, tuple[Rule, ...]]] = [(None, value, above)]
         while waiting:
-            key, item = waiting.pop()
+            key, item, rules = waiting.pop()
+            if key is not None:
+                if self._value(key, 0) is not key:
+                    return self._too_deep
+                rules = self._more(rules, key)
             if isinstance(item, dict | list | tuple):
-                if (
-                    id(item) not in seen
-                ):  # it may hold itself; then it cannot be stored, which is not for us to say
-                    seen.add(id(item))
+                if (id(item), rules) not in seen:
+                    seen.add((id(item), rules))
                     inside = item.items() if isinstance(item, dict) else ((None, one) for one in item)
-                    waiting += inside
+                    waiting += ((name, one, rules) for name, one in inside)
                 continue
-            rule = self._named(key, item) if type(item) is str else None
+            rule = _named(rules, item) if isinstance(item, str) else None
             if rule is not None:
                 return rule.replacement
-            for one in (key, item):
-                if one is not None and self._value(one, 0) is not one:
-                    return self._too_deep
+            if self._value(item, 0) is not item:
+                return self._too_deep
         return value
 
     # --- Names -------------------------------------------------------------------------------------------------
@@ -220,6 +244,19 @@ class Redactor(Finder):
                 details={"field": field},
             )
 
+    def check_names(self, **names: str | Iterable[str] | None) -> None:
+        """Refuse secrets in names, told by their fields: each is one name, or several, or none; see `check_name`.
+
+        Raises:
+            ValidationError: One holds a secret. The error does not show it.
+        """
+        for field, value in names.items():
+            if isinstance(value, str):
+                self.check_name(value, field)
+            elif value is not None:
+                for one in value:
+                    self.check_name(one, field)
+
     def error(self, error: AsmError) -> AsmError:
         """Return an error whose texts hold no secrets: the same one if they never did."""
         message = self.text(error.message) if type(error.message) is str else self._leaf(error.message)
@@ -238,6 +275,16 @@ class Redactor(Finder):
             error.__dict__, message=message, details=details, context=context, provider_error=said
         )
         return copy
+
+
+def _named(rules: tuple[Rule, ...], text: str) -> Rule | None:
+    """Of the rules by which a key names a secret, the one for which the text under it is one."""
+    if len(text) >= _LEAST_VALUE:
+        low = text.lower()
+        for rule in rules:
+            if rule.values is None or rule.values.match(low):
+                return rule
+    return None
 
 
 def _same(one: Any, other: Any) -> bool:

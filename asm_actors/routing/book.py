@@ -73,6 +73,11 @@ class Attempt:
     began_at: float
     is_over: bool = False
 
+    @property
+    def name(self) -> str:
+        """The target."""
+        return self.record.name
+
 
 class RoutingBook:
     """See the module.
@@ -170,7 +175,8 @@ class RoutingBook:
         """Give a turn to the target that was chosen just now."""
         assert choice.chosen is not None
         trip.go(choice)
-        record = self._records[choice.chosen]
+        # Taken out in this very moment by another thread: it answers, and nothing is learnt of it.
+        record = self._records.get(choice.chosen) or _Record(choice.chosen, None)
         if record.breaker is not None:
             record.breaker = record.breaker.began(now)
         if trip.tried:

@@ -1,8 +1,8 @@
 """One decision of a router, and why each target was or was not chosen. Pure.
 
-A target is asked unless the first of these holds: it was tried for this turn already, it is excluded, it cannot work, it
-lacks a required capability, it failed and is left alone, its breaker refuses. Of those that remain the first in the
-policy's order is chosen, or the one that the session had last.
+A target is passed over for the first of these that holds: it was tried for this turn already, it is excluded, it cannot
+work, it lacks a required capability, it failed and is left alone, its breaker refuses. Of those that remain the first
+in the policy's order is chosen, or the one that the session had last.
 """
 
 from __future__ import annotations

@@ -50,8 +50,9 @@ class Hints:
 def hints_of(options: Mapping[str, Any], policy: RoutingPolicy) -> Hints:
     """Read the hints of a request.
 
-    ``routing`` is a map with ``required_capabilities`` (types, or maps with ``type`` and ``name``), ``sticky_session_id``,
-    the fields of a policy, or a ``policy`` with them: what they name replaces that of the router's policy for this request.
+    ``routing`` is a map with ``required_capabilities`` (types, or maps with ``type`` and ``name``),
+    ``sticky_session_id``, the fields of a policy, or a ``policy`` with them: what they name replaces that of the
+    router's policy for this request.
 
     Args:
         options: The request's ``adapter_opts``.
@@ -93,7 +94,8 @@ def missing_of(required: Iterable[Required], manifest: Manifest) -> tuple[Requir
         wanted
         for wanted in required
         if not any(
-            found.type is wanted.type and (wanted.name is None or found.name == wanted.name) for found in enabled
+            found.type is wanted.type and (wanted.name is None or found.name == wanted.name)
+            for found in enabled
         )
     )
 

@@ -157,4 +157,4 @@ def ranked(
 def _ticket(weight: float, failures: int, draw: float) -> float:
     """The highest ticket comes first, with a chance in proportion to its odds; without odds it comes last."""
     odds = weight * _PENALTY ** min(failures, 64)
-    return draw ** (1.0 / odds) if odds > 1e-9 else -1.0  # noqa: PLR2004 - below, the exponent leaves the floats
+    return draw ** (1.0 / odds) if odds > 1e-9 else -1.0

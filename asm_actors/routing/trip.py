@@ -17,7 +17,7 @@ from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.routing.choice import Choice
 from asm_actors.routing.hints import Hints
 
-__all__ = ["Trip", "Tried", "none_eligible"]
+__all__ = ["Tried", "Trip", "none_eligible"]
 
 
 @frozen

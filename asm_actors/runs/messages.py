@@ -52,7 +52,10 @@ class GrantApproval(NamedTuple):
 
 
 class DenyApproval(NamedTuple):
-    """Have a call not made (again): the model is told. Otherwise as `GrantApproval`."""
+    """Have a call not made (again): the model is told, or a run that would begin again ends.
+
+    Otherwise as `GrantApproval`.
+    """
 
     run_id: str | None = None
     """Which run; a run's handle fills it in."""

@@ -70,5 +70,5 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def _one_of(name: str, value: Any, known: tuple[str, ...]) -> None:
-    if value is not None and value not in known:
+    if value is not None and not (isinstance(value, str) and value in known):
         raise invalid(name, f"must be one of {', '.join(known)}", value)

@@ -3,7 +3,7 @@
 1. Only what is complete counts: turns up to the last `turn_completed`, and the answers of the calls after it. The
    pieces of a turn that was cut are left where they are and not used.
 2. What is rebuilt is what a live run has: the same messages, in the same order (`runs.calls`).
-3. A run that was begun again from its input starts from nothing.
+3. A run that was begun again from its input starts from nothing; what was decided about its calls is still known.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
+from asm_actors.errors import ErrorCode
 from asm_actors.events import Event, EventType
 from asm_actors.runs.calls import Call, answers_of, messages_of_turn
 from asm_actors.runs.execution import CALLED
@@ -51,6 +52,9 @@ class Progress:
         after: Sequence number of the last event that counts.
         n_discarded: Events of the turn that was cut, which do not count; None: nobody has looked.
         decided: By id of a call whose outcome was unknown: ``requested``, ``granted`` or ``denied``, the last decision.
+        lost: Calls of unknown outcome which were not repeated, and the model was told so.
+        begins_again: Whether the calls that somebody is asked about have the run begun again from its input if they
+            are granted, and failed if one is denied.
     """
 
     turn: int = 0
@@ -60,11 +64,18 @@ class Progress:
     after: int = 0
     n_discarded: int | None = None
     decided: Mapping[str, str] = field(factory=dict)
+    lost: tuple[Call, ...] = ()
+    begins_again: bool = False
 
     @property
     def next_turn(self) -> int:
         """The turn at which it goes on: that of the calls which are not answered, else the one after."""
         return self.turn if any(call.answer is None for call in self.calls) else self.turn + 1
+
+    @property
+    def begun(self) -> list[Call]:
+        """Calls that began and have no recorded end."""
+        return [call for call in self.calls if call.is_started and call.answer is None]
 
     @property
     def unknown(self) -> list[Call]:
@@ -114,6 +125,8 @@ class _Reader:
     messages: tuple[dict[str, Any], ...] = ()
     calls: dict[str, Call] = field(factory=dict)
     decided: dict[str, str] = field(factory=dict)
+    lost: tuple[Call, ...] = ()
+    begins_again: bool = False
     # Of the turn that has not been completed so far.
     said: list[Mapping[str, Any]] = field(factory=list)
     announced: set[str] = field(factory=set)
@@ -128,6 +141,8 @@ class _Reader:
             self.after,
             self.n_of_turn + (n_pieces or 0),
             self.decided,
+            self.lost,
+            self.begins_again,
         )
 
     def take(self, event: Event) -> None:
@@ -147,8 +162,10 @@ class _Reader:
 
     def _recovered(self, data: Mapping[str, Any], sequence: int) -> None:
         self._counts(sequence)
-        if data.get("decision") == "retry":
-            self.turn, self.messages, self.calls, self.decided = 0, (), {}, {}
+        decision = data.get("decision")
+        self.begins_again = decision == "ask" and data.get("on_restart") == "retry" and not self.lost
+        if decision == "retry":
+            self.turn, self.messages, self.calls, self.lost = 0, (), {}, ()
 
     def _error(self, data: Mapping[str, Any], sequence: int) -> None:
         if data.get("source") != "provider" and ("retry_in_s" in data or "will_retry" in data):
@@ -200,6 +217,8 @@ class _Reader:
             self.n_of_turn += 1
             return
         call.answered(data.get("tool_output"), is_error=is_error)
+        if is_error and (data.get("error") or {}).get("code") == ErrorCode.OUTCOME_UNKNOWN:
+            self.lost += (call,)
         self._counts(sequence)
 
     def _decided(self, decision: str, data: Mapping[str, Any], sequence: int) -> None:

@@ -11,7 +11,7 @@ from asm_actors.events import EventType
 from asm_actors.runs.messages import DeadlineReached
 from asm_actors.runs.options import check_options
 from asm_actors.runs.run import Run, RunStatus
-from asm_actors.serialization import invalid, json_map
+from asm_actors.serialization import check_seconds, invalid, json_map
 from asm_actors.sessions import messages as m
 from asm_actors.sessions.open_runs import Phase, RunEntry
 from asm_actors.sessions.session import SessionStatus
@@ -32,11 +32,7 @@ __all__ = ["HANDLERS", "begin_once", "check_deadline", "enqueue_again", "keep_de
 def _create_run(state: SessionState, message: m.CreateRun, now: int, reply: Any) -> list[Effect]:
     _check_takes_runs(state)
     _check_new_run(state, message.run)
-    if len(state.open) >= MAX_OPEN_RUNS:
-        raise AsmError(
-            ErrorCode.MAX_RUNS_EXCEEDED,
-            f"{len(state.open)} runs of session {state.session.id} are open; execute or cancel some first",
-        )
+    _check_few_are_open(state)
     state.open[message.run.id] = RunEntry(message.run, Phase.CREATED)
     return [Write((), None, (message.run,), (Reply(reply, message.run),))]
 
@@ -45,6 +41,7 @@ def _submit(state: SessionState, message: m.SubmitRun, now: int, reply: Any) -> 
     deadline_s = check_deadline(message.deadline_s)
     _check_takes_runs(state, executing=True)
     _check_new_run(state, message.run)
+    _check_few_are_open(state)
     _check_room(state)
     run = _submitted(message.run, {}, deadline_s, now)
     entry = state.open[run.id] = RunEntry(run, Phase.CREATED)
@@ -183,6 +180,14 @@ def _check_new_run(state: SessionState, run: Any) -> None:
         )
 
 
+def _check_few_are_open(state: SessionState) -> None:
+    if len(state.open) >= MAX_OPEN_RUNS:
+        raise AsmError(
+            ErrorCode.MAX_RUNS_EXCEEDED,
+            f"{len(state.open)} runs of session {state.session.id} are open; execute or cancel some first",
+        )
+
+
 def _check_room(state: SessionState) -> None:
     if not _starts_at_once(state):
         state.queue.check_room()
@@ -198,7 +203,7 @@ def check_deadline(seconds: Any) -> float | None:
         return None
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < inf:
         raise invalid("deadline", "must be seconds greater than 0, or None", seconds)
-    return float(seconds)
+    return check_seconds(seconds, "deadline")
 
 
 def _starts_at_once(state: SessionState) -> bool:

@@ -1,7 +1,8 @@
 """Part of a session's core: decisions about calls that somebody was asked about. Pure; rules in `sessions.state`.
 
 A run waits for them without an actor and without a slot; the journal holds all of it, so that a restart changes
-nothing. The first decision about a call counts. When the last one is there the run stands in line again.
+nothing. The first decision about a call counts. When the last one is there the run stands in line again: to go
+on, or, if its policy is to begin again from its input, to do that. Such a run ends with the first denial.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ from typing import Any
 from asm_actors.effects import Effect, LoadRun, Reply, Write
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import EventType
+from asm_actors.journal.append import Draft
 from asm_actors.runs.messages import DenyApproval, GrantApproval
+from asm_actors.runs.resumption import Progress
 from asm_actors.runs.run import RunStatus
 from asm_actors.serialization import check_id, check_optional_id, invalid
 from asm_actors.sessions.admission import enqueue_again
 from asm_actors.sessions.open_runs import Phase, RunEntry, run_draft
+from asm_actors.sessions.run_ends import end_run
 from asm_actors.sessions.state import Handler, SessionState
+from asm_actors.sessions.verdicts import begun_again, naming, outcome_unknown
 
 __all__ = ["HANDLERS", "decide"]
 
@@ -56,12 +61,28 @@ def _decided(
         key: value for key, value in (("by", message.by), ("reason", message.reason)) if value is not None
     }
     kind = EventType.TOOL_APPROVAL_GRANTED if is_granted else EventType.TOOL_APPROVAL_DENIED
-    draft = run_draft(state.session, entry.run, kind, now, data)
+    drafts = [run_draft(state.session, entry.run, kind, now, data)]
+    if progress.begins_again and not is_granted:
+        return _end_denied(state, entry, progress, drafts, now, reply)
     if progress.undecided:
-        return [Write((draft,), then=(Reply(reply, entry.run),))]
+        return [Write(drafts, then=(Reply(reply, entry.run),))]
     entry.run = entry.run.with_status(RunStatus.RUNNING, now)
-    write = Write((draft,), None, (entry.run,), (Reply(reply, entry.run),))
+    if progress.begins_again:
+        entry.run, data = begun_again(entry.run, progress)
+        entry.progress = None
+        drafts.append(run_draft(state.session, entry.run, EventType.RUN_RECOVERED, now, data))
+    write = Write(drafts, None, (entry.run,), (Reply(reply, entry.run),))
     return [write, *enqueue_again(state, entry, now)]
+
+
+def _end_denied(
+    state: SessionState, entry: RunEntry, progress: Progress, drafts: list[Draft], now: int, reply: Any
+) -> list[Effect]:
+    error = naming(outcome_unknown(entry.run, progress.unknown, is_denied=True), progress)
+    ended = entry.run.with_error(error, now)
+    drafts.append(run_draft(state.session, ended, EventType.RUN_FAILED, now, error.to_payload()))
+    entry.wait_for_end(reply)
+    return end_run(state, entry, ended, drafts, error, now)
 
 
 HANDLERS: dict[type, Handler] = {GrantApproval: decide, DenyApproval: decide}

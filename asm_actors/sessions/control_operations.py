@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from asm_actors.journal.query import check_count, statuses_of
 from asm_actors.runs.messages import CancelRun, DenyApproval, GrantApproval
-from asm_actors.runs.run import Run
+from asm_actors.runs.run import Run, RunStatus
 from asm_actors.serialization import check_id
 from asm_actors.sessions.carrying import Carrying
 from asm_actors.sessions.delivery import deliver_to_run
@@ -31,6 +32,7 @@ class ControlOperations(Carrying):
         Raises:
             ResourceError: ``run_not_found``.
         """
+        run_id = check_id(run_id, "run_id")
         return deliver_to_run(self._services, run_id, CancelRun(reason, run_id))
 
     def grant_approval(
@@ -53,7 +55,8 @@ class ControlOperations(Carrying):
             ConcurrencyError: ``invalid_operation``: nobody was asked about that call.
             ResourceError: ``run_not_found``.
         """
-        message = GrantApproval(check_id(run_id, "run_id"), tool_call_id, by, reason)
+        run_id = check_id(run_id, "run_id")
+        message = GrantApproval(run_id, tool_call_id, by, reason)
         return deliver_to_run(self._services, run_id, message)
 
     def deny_approval(
@@ -61,9 +64,12 @@ class ControlOperations(Carrying):
     ) -> Future[Run]:
         """Have a call of a tool not made, about which a run asks: the model is told, and the run goes on.
 
+        A run that would begin again from its input (`on_restart`) ends as ``outcome_unknown`` instead.
+
         Arguments, answer and errors as for `grant_approval`.
         """
-        message = DenyApproval(check_id(run_id, "run_id"), tool_call_id, by, reason)
+        run_id = check_id(run_id, "run_id")
+        message = DenyApproval(run_id, tool_call_id, by, reason)
         return deliver_to_run(self._services, run_id, message)
 
     def get_run(self, run_id: str) -> Future[Run]:
@@ -72,7 +78,7 @@ class ControlOperations(Carrying):
         Raises:
             ResourceError: ``run_not_found``.
         """
-        check_id(run_id, "run_id")
+        run_id = check_id(run_id, "run_id")
         return self._read(lambda: self._services.store.run(run_id))
 
     def get_session_runs(
@@ -83,9 +89,11 @@ class ControlOperations(Carrying):
         Raises:
             ResourceError: ``session_not_found``.
             StateError: ``invalid_status``.
+            ValidationError: The limit is no integer of at least 0.
         """
-        check_id(session_id, "session_id")
-        return self._read(lambda: self._services.store.runs(session_id, status=status, limit=limit))
+        session_id = check_id(session_id, "session_id")
+        statuses, most = statuses_of(RunStatus, status), check_count(limit)
+        return self._read(lambda: self._services.store.runs(session_id, status=statuses, limit=most))
 
     def place_before(self, run_id: str) -> Future[tuple[str, int]]:
         """Return a run's session, and a sequence number after which all events of the run lie.
@@ -93,7 +101,7 @@ class ControlOperations(Carrying):
         Raises:
             ResourceError: ``run_not_found``.
         """
-        check_id(run_id, "run_id")
+        run_id = check_id(run_id, "run_id")
         store = self._services.store
 
         def read() -> tuple[str, int]:

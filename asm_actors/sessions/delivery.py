@@ -132,7 +132,7 @@ def deliver(
         The future; it has an error at once if the system does not run (``invalid_operation``), or if too much waits
         for this session (``overloaded``).
     """
-    check_id(session_id, "session_id")
+    session_id = check_id(session_id, "session_id")
     if future is None:
         future = Delivery(services)
     request = Deliver(session_id, message, is_new, is_counted=not is_new)
@@ -154,7 +154,8 @@ def deliver_to_run(
     services: Services, run_id: str, message: Any, future: Delivery[Any] | None = None
 ) -> Delivery[Any]:
     """Ask the session of a run; see `deliver`."""
-    session_id = services.directory.runs.get(check_id(run_id, "run_id"))
+    run_id = check_id(run_id, "run_id")
+    session_id = services.directory.runs.get(run_id)
     if session_id is not None and run_id not in services.directory.on_the_way:
         return deliver(services, session_id, message, future)
     return ask_sessions(services, DeliverToRun(run_id, message), future or Delivery(services))
@@ -204,7 +205,8 @@ def tell(services: Services, session_id: str, message: Any) -> None:
     Raises:
         ConcurrencyError: ``invalid_operation``: the system does not run; ``overloaded``.
     """
-    ref = services.whereis(session_name(check_id(session_id, "session_id")))
+    session_id = check_id(session_id, "session_id")
+    ref = services.whereis(session_name(session_id))
     if ref is not None:
         check_room(ref)
     _tell_sessions(services, Deliver(session_id, message, is_counted=True))

@@ -13,9 +13,10 @@ from typing import Any
 
 from asm_actors.capabilities.resolver import CapabilityResolver
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.redaction.naming import check_record
 from asm_actors.runs.request import provider_of
 from asm_actors.runs.run import Run
-from asm_actors.serialization import invalid
+from asm_actors.serialization import check_text, invalid
 from asm_actors.services import Directory, Services
 from asm_actors.sessions import messages as m
 from asm_actors.sessions.open_runs import Phase
@@ -52,19 +53,8 @@ def check_names(services: Services, record: Session | Run, *, has_chosen_id: boo
     Raises:
         ValidationError: One of them looks like a secret; the error does not show it.
     """
-    redactor = services.redactor
-    if redactor is None:
-        return
-    if has_chosen_id:
-        redactor.check_name(record.id, "id")
-    if record.provider is not None:
-        redactor.check_name(record.provider, "provider")
-    if record.idempotency_key is not None:
-        redactor.check_name(record.idempotency_key, "idempotency_key")
-    if isinstance(record, Session):
-        redactor.check_name(record.agent_id, "agent_id")
-        for tag in record.tags:
-            redactor.check_name(tag, "tags")
+    if services.redactor is not None:
+        check_record(services.redactor, record, has_chosen_id=has_chosen_id)
 
 
 def admit(services: Services, state: SessionState, message: Any) -> Any:
@@ -115,9 +105,10 @@ def known_provider(services: Services, name: str | None) -> str:
     Raises:
         ValidationError: No provider has that name, or there is no name.
     """
-    if name is None or name not in services.providers:
+    known = None if name is None else check_text(name, "provider")
+    if known is None or known not in services.providers:
         raise invalid("provider", f"must be one of: {_names(services.providers)}", name)
-    return name
+    return known
 
 
 def check_provider(services: Services, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -14,7 +15,7 @@ from asm_actors.journal.following import Following
 from asm_actors.journal.query import EventFilter
 from asm_actors.journal.store import Store
 from asm_actors.journal.subscription import Scope
-from asm_actors.serialization import check_id, invalid
+from asm_actors.serialization import check_id, check_seconds, invalid
 from asm_actors.services import CURSORS
 from asm_actors.sessions.carrying import Carrying
 from asm_actors.sessions.delivery import Delivery, not_running
@@ -56,7 +57,7 @@ class EventOperations(Carrying):
             ResourceError: ``session_not_found``.
             AsmError: ``validation_error``, ``invalid_event_type``.
         """
-        check_id(session_id, "session_id")
+        session_id = check_id(session_id, "session_id")
         wanted = EventFilter(after=after, before=before, since=since, run_ids=run_id, types=type, limit=limit)
         wait = seconds_of(wait_timeout_ms)
         if not wait or limit == 0 or not self._services.directory.is_up:
@@ -123,4 +124,4 @@ def seconds_of(milliseconds: float | None) -> float | None:
         or not 0 <= milliseconds < float("inf")
     ):
         raise invalid("wait_timeout_ms", "must be milliseconds of at least 0, or None", milliseconds)
-    return milliseconds / 1000.0
+    return check_seconds(min(milliseconds, sys.float_info.max) / 1000.0)

@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import Event, EventType
+from asm_actors.faces import refusing
 from asm_actors.journal.driving import drive
 from asm_actors.journal.follow import AsyncSubscription, Subscription
 from asm_actors.journal.following import Naming
-from asm_actors.journal.query import EventFilter
+from asm_actors.journal.query import EventFilter, check_count
 from asm_actors.journal.subscription import Scope
-from asm_actors.serialization import check_id, check_integer, invalid
+from asm_actors.serialization import check_id, check_integer, check_optional_id, invalid
 from asm_actors.services import Services
 from asm_actors.sessions.event_operations import seconds_of
 from asm_actors.sessions.operations import Operations
@@ -50,15 +51,14 @@ class _Surface:
         agent_id: Names = None,
         tags: Names = None,
     ) -> Scope:
-        if session_id is not None:
-            check_id(session_id, "session_id")
         wanted = EventFilter(run_ids=run_id, types=type, since=since, before=before)
-        return Scope(session_id, wanted, agents=agent_id, tags=tags)
+        return Scope(check_optional_id(session_id, "session_id"), wanted, agents=agent_id, tags=tags)
 
 
 class EventSurface(_Surface):
     """Following events, blocking."""
 
+    @refusing
     def subscribe(
         self,
         session_id: str | None = None,
@@ -114,11 +114,12 @@ class EventSurface(_Surface):
             naming=_naming(name, auto_ack, takeover),
             max_lag=_max_lag(overflow, max_lag, name),
         )
-        if session_id is not None:
-            self._services.store.head(session_id)  # raises session_not_found where the caller sees it
+        if scope.session_id is not None:
+            self._services.store.head(scope.session_id)  # raises session_not_found where the caller sees it
         drive(subscription._begin())
         return subscription
 
+    @refusing
     def stream_session_events(
         self,
         session_id: str,
@@ -146,8 +147,9 @@ class EventSurface(_Surface):
         Raises:
             ResourceError: ``session_not_found``.
         """
-        scope = self._scope(check_id(session_id, "session_id"), run_id, type, since, before)
-        wanted, start, wait = _limit(limit), _place(after), seconds_of(wait_timeout_ms)
+        session_id = check_id(session_id, "session_id")
+        scope = self._scope(session_id, run_id, type, since, before)
+        wanted, start, wait = check_count(limit), _place(after), seconds_of(wait_timeout_ms)
         self._services.store.head(session_id)  # as above
         return _bounded(Subscription(self._services, scope, start, wait), wanted)
 
@@ -155,6 +157,7 @@ class EventSurface(_Surface):
 class AsyncEventSurface(_Surface):
     """Following events, awaited."""
 
+    @refusing
     def subscribe(
         self,
         session_id: str | None = None,
@@ -201,7 +204,7 @@ class AsyncEventSurface(_Surface):
     ) -> AsyncIterator[Event]:
         """As `SessionManager.stream_session_events`; iterate it with `async for`."""
         scope = self._scope(check_id(session_id, "session_id"), run_id, type, since, before)
-        left, start, wait = _limit(limit), _place(after), seconds_of(wait_timeout_ms)
+        left, start, wait = check_count(limit), _place(after), seconds_of(wait_timeout_ms)
         async with AsyncSubscription(self._services, scope, start, wait) as subscription:
             if left == 0:
                 return
@@ -226,20 +229,16 @@ def _cursor(after: Any) -> int | None:
     return None if isinstance(after, str) and after == "now" else _place(after)
 
 
-def _limit(limit: int | None) -> int | None:
-    return None if limit is None else check_integer(limit, "limit", least=0)
-
-
 def _naming(name: str | None, auto_ack: bool, takeover: bool) -> Naming | None:
     if name is not None:
-        return Naming(name, auto_ack, takeover)
+        return Naming(check_id(name, "name"), auto_ack, takeover)
     if auto_ack:
         raise invalid("auto_ack", "is for a named subscription: give a name", auto_ack)
     return None
 
 
 def _max_lag(overflow: Any, max_lag: int | None, name: str | None) -> int | None:
-    if overflow not in ("read_on", "drop"):
+    if not isinstance(overflow, str) or overflow not in ("read_on", "drop"):
         raise invalid("overflow", "must be read_on or drop", overflow)
     if overflow == "read_on":
         if max_lag is not None:

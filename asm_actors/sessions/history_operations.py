@@ -73,7 +73,7 @@ class HistoryOperations(Carrying):
             ConcurrencyError: ``invalid_operation``: the parent was deleted.
             ResourceError: ``session_not_found``; ``already_exists``: the id is taken.
         """
-        services = self._services
+        services, session_id = self._services, check_id(session_id, "session_id")
         given = {
             "agent_id": agent_id,
             "provider": provider,
@@ -86,30 +86,31 @@ class HistoryOperations(Carrying):
             now=services.now_us(),
             # Replaced by the parent's, as is all that is not given.
             agent_id=session_id if agent_id is None else agent_id,
-            parent_session_id=check_id(session_id, "session_id"),
+            parent_session_id=session_id,
             metadata=metadata,
             context=context,
             tags=() if tags is None else tags,
             provider=None if provider is None else known_provider(services, provider),
             idempotency_key=idempotency_key,
         )
+        key = wanted.idempotency_key
         check_names(services, wanted, has_chosen_id=id is not None)
         if at is not None:
             check_integer(at, "at", least=1)
         kept = frozenset(name for name, value in given.items() if value is not None)
 
         def find(store: Store) -> Session | Deliver:
-            known = None if idempotency_key is None else store.session_by_key(idempotency_key)
+            known = None if key is None else store.session_by_key(key)
             if known is not None:
                 return store.session(known)
-            if id is not None and store.has_session(id):
+            if id is not None and store.has_session(wanted.id):
                 raise AsmError(
-                    ErrorCode.ALREADY_EXISTS, f"there is a session {id} already; choose another id"
+                    ErrorCode.ALREADY_EXISTS, f"there is a session {wanted.id} already; choose another id"
                 )
             fork = fork_of(store, wanted, at, kept)
             return Deliver(fork.id, m.CreateSession(fork), is_new=True)
 
-        keys = chosen(("session", wanted.id), ("session key", idempotency_key))
+        keys = chosen(("session", wanted.id), ("session key", key))
         return ask_sessions(services, Claim(keys, find), Delivery(services))
 
     def transcript(
@@ -147,7 +148,7 @@ class HistoryOperations(Carrying):
             AsmError: ``validation_error`` (``at`` is no sequence number of the session, a bound is malformed),
                 ``invalid_event_type``.
         """
-        check_id(session_id, "session_id")
+        session_id = check_id(session_id, "session_id")
         wanted = EventFilter(run_ids=run_id, types=type, since=since, after=after, before=before, limit=limit)
         truncation = Truncation(max_messages, max_chars, max_tokens_approx)
         store = self._services.store
@@ -171,7 +172,7 @@ class HistoryOperations(Carrying):
             ValidationError: ``at`` is no sequence number of the session.
             ResourceError: ``session_not_found``.
         """
-        check_id(session_id, "session_id")
+        session_id = check_id(session_id, "session_id")
         store = self._services.store
 
         def read() -> Session:
@@ -198,7 +199,7 @@ class HistoryOperations(Carrying):
             ValidationError: ``at`` is no sequence number of its session.
             ResourceError: ``run_not_found``.
         """
-        check_id(run_id, "run_id")
+        run_id = check_id(run_id, "run_id")
         store = self._services.store
 
         def read() -> Run:

@@ -12,8 +12,11 @@ import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from asm_actors.errors import AsmError
+from asm_actors.faces import refusing, tell
 from asm_actors.journal.follow import AsyncSubscription, Subscription
 from asm_actors.runs.result import RunResult
+from asm_actors.serialization import check_seconds
 from asm_actors.sessions.callbacks import EventCallback, check_callback, follow, follow_async, scope_of_run
 from asm_actors.sessions.event_surface import AsyncEventSurface, EventSurface
 from asm_actors.sessions.operations import Operations
@@ -29,7 +32,10 @@ def _blocking(
     operation: Callable[Concatenate[Operations, P], Future[T]],
 ) -> Callable[Concatenate[SessionManager, P], T]:
     def method(self: SessionManager, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return operation(self._operations, *args, **kwargs).get()
+        try:
+            return operation(self._operations, *args, **kwargs).get()
+        except AsmError as error:
+            tell(self._services, error)
 
     _dress(method, operation)
     return method
@@ -39,7 +45,10 @@ def _awaited(
     operation: Callable[Concatenate[Operations, P], Future[T]],
 ) -> Callable[Concatenate[AsyncSessionManager, P], Coroutine[Any, Any, T]]:
     async def method(self: AsyncSessionManager, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await operation(self._operations, *args, **kwargs)
+        try:
+            return await operation(self._operations, *args, **kwargs)
+        except AsmError as error:
+            tell(self._services, error)
 
     _dress(method, operation)
     return method
@@ -87,6 +96,7 @@ class SessionManager(EventSurface):
     status = _blocking(Operations.status)
     drain = _blocking(Operations.drain)
 
+    @refusing
     def await_run(self, run_id: str, timeout: float | None = None) -> RunResult:
         """Wait for the result of a run, whoever started it; see `Operations.await_run`.
 
@@ -96,10 +106,13 @@ class SessionManager(EventSurface):
 
         Raises:
             pykka.Timeout: The time was over.
-            AsmError: How the run ended, if it did not complete; ``run_not_found``.
+            AsmError: How the run ended, if it did not complete; ``run_not_found``; ``interrupted`` (retryable): a part
+                of the system was restarted, and the run may go on: ask again.
         """
-        return self._operations.await_run(run_id).get(timeout=timeout)
+        wait = check_seconds(timeout)
+        return self._operations.await_run(run_id).get(timeout=wait)
 
+    @refusing
     def execute_run(
         self, run_id: str, *, event_callback: EventCallback | None = None, **options: Any
     ) -> RunResult:
@@ -122,6 +135,7 @@ class SessionManager(EventSurface):
         subscription = Subscription(self._services, scope_of_run(session_id, run_id), cursor)
         return follow(subscription, run_id, result, event_callback)
 
+    @refusing
     def run_once(
         self,
         input: Any = None,  # noqa: A002 - the field's name is the argument's
@@ -177,14 +191,17 @@ class AsyncSessionManager(AsyncEventSurface):
     status = _awaited(Operations.status)
     drain = _awaited(Operations.drain)
 
+    @refusing
     async def await_run(self, run_id: str, timeout: float | None = None) -> RunResult:  # noqa: ASYNC109
         """As `SessionManager.await_run`; when the time is over it raises `TimeoutError`."""
+        wait = check_seconds(timeout)
         waiting = self._operations.await_run(run_id)
-        if timeout is None:
+        if wait is None:
             return await waiting
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(wait):
             return await waiting
 
+    @refusing
     async def execute_run(
         self, run_id: str, *, event_callback: EventCallback | None = None, **options: Any
     ) -> RunResult:
@@ -197,6 +214,7 @@ class AsyncSessionManager(AsyncEventSurface):
         subscription = AsyncSubscription(self._services, scope_of_run(session_id, run_id), cursor)
         return await follow_async(subscription, run_id, result, event_callback)
 
+    @refusing
     async def run_once(
         self,
         input: Any = None,  # noqa: A002 - the field's name is the argument's

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from asm_actors.serialization import invalid
+from asm_actors.serialization import check_seconds
 from asm_actors.sessions import messages as m
 from asm_actors.sessions.control_operations import ControlOperations
 from asm_actors.sessions.delivery import Delivery, ask_sessions, deliver_to_run, not_running, tell, tell_run
@@ -70,7 +70,7 @@ class Operations(SessionOperations, RunOperations, ControlOperations, EventOpera
         Returns:
             ``orphans``: ids of the runs that are still open (they go on), and ``waited_s``.
         """
-        return ask_sessions(self._services, Drain(_seconds(timeout)), Delivery(self._services))
+        return ask_sessions(self._services, Drain(check_seconds(timeout)), Delivery(self._services))
 
     def send(self, session_id: str, message: Any, *, wants_reply: bool = True) -> Future[Any]:
         """Send any message of `asm_actors.messages` to a session."""
@@ -85,11 +85,3 @@ class Operations(SessionOperations, RunOperations, ControlOperations, EventOpera
             tell_run(self._services, run_id, message)
             return Future()
         return deliver_to_run(self._services, run_id, message)
-
-
-def _seconds(timeout: float | None) -> float | None:
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
-        raise invalid("timeout", "must be seconds of at least 0, or None", timeout)
-    return float(timeout)

@@ -13,12 +13,12 @@ class RunQueue:
     """Ids of runs that wait for their turn.
 
     Args:
-        limit: How many may wait; 0: none.
+        limit: How many may wait; 0: none; None: any number.
     """
 
     __slots__ = ("_ids", "limit")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int | None) -> None:
         self.limit = limit
         # A dict keeps the order of insertion and removes by key. None while empty: most sessions are idle.
         self._ids: dict[str, None] | None = None
@@ -26,7 +26,7 @@ class RunQueue:
     @property
     def is_full(self) -> bool:
         """Whether no more run may wait."""
-        return len(self) >= self.limit
+        return self.limit is not None and len(self) >= self.limit
 
     def enqueue(self, run_id: str) -> None:
         """Add a run at the end.

@@ -28,11 +28,13 @@ from asm_actors.sessions.open_runs import Phase, RunCrashed, RunEntry, run_draft
 from asm_actors.sessions.run_ends import end_crashed, end_run
 from asm_actors.sessions.session import SessionStatus
 from asm_actors.sessions.state import SESSIONS_POOL, Handler, SessionState
-from asm_actors.sessions.verdicts import INTERRUPTED_BY, Verdict, verdict_on
+from asm_actors.sessions.verdicts import INTERRUPTED_BY, Verdict, is_final, naming, verdict_on
 
 __all__ = ["HANDLERS", "interruptions"]
 
 _ASKED = "outcome_unknown"
+_BEGUN = "the system stopped after the call had begun and before its end was recorded"
+_BEGINS_AGAIN = "; a grant has the run begun again from its input, a denial ends it"
 
 
 def _restore(state: SessionState, loaded: SessionLoaded, now: int, reply: Any) -> list[Effect]:
@@ -50,7 +52,8 @@ def _restore(state: SessionState, loaded: SessionLoaded, now: int, reply: Any) -
             state.completes_after = run.id
         entry = state.open[run.id] = RunEntry(run, Phase.CREATED)
         if session.is_terminal:
-            ended.append((run, loaded.cause or _left_open(run)))
+            error = loaded.cause or _left_open(run)
+            ended.append((run, naming(error, loaded.progress.get(run.id))))
         elif run.status is RunStatus.PENDING:
             if run.options.get("submitted"):
                 # It may have ended its process before its start was on record: this time that comes first.
@@ -116,7 +119,7 @@ def _goes_on(state: SessionState, entry: RunEntry, verdict: Verdict, now: int) -
                 "tool_name": call.name,
                 "tool_input": call.input,
                 "policy_name": _ASKED,
-                "reason": "the system stopped after the call had begun and before its end was recorded",
+                "reason": _BEGUN + _BEGINS_AGAIN if progress.begins_again else _BEGUN,
             }
             drafts.append(run_draft(state.session, run, EventType.TOOL_APPROVAL_REQUESTED, now, data))
         run = run.with_status(RunStatus.AWAITING_APPROVAL, now)
@@ -140,7 +143,7 @@ def _run_crashed(state: SessionState, message: RunCrashed, now: int, reply: Any)
     if entry.stopping is not None:
         return end_crashed(state, entry, now)
     entry.phase = Phase.RECOVERING
-    if must_be_read(entry.run) and verdict_on(state, entry.run, None, message.error).error is None:
+    if must_be_read(entry.run) and not is_final(message.error):
         return [LoadRun(message.run_id, RecoverRun(message.run_id, message.error), None)]
     return _take_up(state, entry, None, message.error, now)
 

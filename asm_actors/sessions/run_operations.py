@@ -12,7 +12,7 @@ from asm_actors.providers.base import messages_from_input
 from asm_actors.runs.options import RunOptions, run_options
 from asm_actors.runs.result import RunResult
 from asm_actors.runs.run import Run, RunStatus
-from asm_actors.serialization import check_id
+from asm_actors.serialization import check_id, json_map
 from asm_actors.sessions import messages as m
 from asm_actors.sessions.admission import check_deadline
 from asm_actors.sessions.carrying import Carrying, chosen
@@ -61,10 +61,13 @@ class RunOperations(Carrying):
             tools: Names of the host's tools which it may use; by default all that its session allows.
             max_turns: Turns that it may take; by default 50.
             on_restart: What becomes of it if its process ends while it is under way: ``resume`` after its last
-                completed step, ``retry`` from its input, or ``fail``; by default as the system was started.
+                completed step, ``retry`` from its input, or ``fail``; by default as the system was started. A retry
+                may make completed calls of tools again; with one of unknown outcome it follows `on_unknown_outcome`.
             on_unknown_outcome: What becomes then of a call of a tool which had begun, whose end is not recorded, and
                 which is not safe to repeat: ``fail`` the run (default), ``ask`` for an approval to repeat it (see
-                `grant_approval`), or ``report`` to the model that its outcome is unknown.
+                `grant_approval`), or ``report`` to the model that its outcome is unknown. If `on_restart` is
+                ``retry``, a grant has the run begun again from its input, a denial ends it as ``outcome_unknown``,
+                and a run whose model is told is resumed.
 
         Returns:
             The run, once it is durable.
@@ -173,7 +176,8 @@ class RunOperations(Carrying):
             ConcurrencyError: ``invalid_operation``: it is over, or its session is not active; ``max_runs_exceeded``.
             ResourceError: ``run_not_found``.
         """
-        options = None if adapter_opts is None else {"adapter_opts": dict(adapter_opts)}
+        run_id = check_id(run_id, "run_id")
+        options = None if adapter_opts is None else {"adapter_opts": json_map(adapter_opts, "adapter_opts")}
         message = m.ExecuteRun(run_id, check_deadline(deadline), options)
         return deliver_to_run(self._services, run_id, message, ResultDelivery(self._services))
 
@@ -185,6 +189,7 @@ class RunOperations(Carrying):
             ResourceError: ``run_not_found``.
             pykka.Timeout: ``timeout`` seconds were not enough (`TimeoutError` on the asyncio surface).
         """
+        run_id = check_id(run_id, "run_id")
         return deliver_to_run(self._services, run_id, m.AwaitRun(run_id), ResultDelivery(self._services))
 
     def run_once(
@@ -296,15 +301,15 @@ class RunOperations(Carrying):
         **given: Unpack[RunOptions],
     ) -> tuple[Run, CapabilityResolver | None]:
         services = self._services
-        check_id(session_id, "session_id")
+        session_id = check_id(session_id, "session_id")
         messages_from_input(input, strict=False)
         named = self._provider(provider)
         if named is not None:
             check_provider(services, named)
         # The marks tell a later life of the session how the run came to be (see `sessions.recovery`).
         options = run_options(given, services.tools) | dict(marks or {})
-        if adapter_opts:
-            options["adapter_opts"] = dict(adapter_opts)
+        if adapter_opts is not None and (for_provider := json_map(adapter_opts, "adapter_opts")):
+            options["adapter_opts"] = for_provider
         wanted = None
         if required_capabilities or optional_capabilities:
             wanted = CapabilityResolver.new(required=required_capabilities, optional=optional_capabilities)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.journal.query import SessionQuery, check_count, check_flag
 from asm_actors.journal.store import Store
-from asm_actors.serialization import check_id
+from asm_actors.serialization import check_id, check_optional_id
 from asm_actors.sessions import messages as m
 from asm_actors.sessions.carrying import Carrying, chosen
 from asm_actors.sessions.delivery import Delivery, ask_sessions
@@ -65,14 +66,15 @@ class SessionOperations(Carrying):
             provider=self._provider(provider),
             idempotency_key=idempotency_key,
         )
+        key, id = session.idempotency_key, None if id is None else session.id  # noqa: A001 - as above
         check_names(services, session, has_chosen_id=id is not None)
         making = Deliver(session.id, m.CreateSession(session), is_new=True)
-        keys = chosen(("session", id), ("session key", idempotency_key))
+        keys = chosen(("session", id), ("session key", key))
         if not keys:
             return ask_sessions(services, making, Delivery(services))
 
         def find(store: Store) -> Session | None:
-            known = None if idempotency_key is None else store.session_by_key(idempotency_key)
+            known = None if key is None else store.session_by_key(key)
             if known is not None:
                 return store.session(known)
             if id is not None and store.has_session(id):
@@ -168,7 +170,7 @@ class SessionOperations(Carrying):
         Raises:
             ResourceError: ``session_not_found``.
         """
-        check_id(session_id, "session_id")
+        session_id = check_id(session_id, "session_id")
         return self._read(lambda: self._services.store.session(session_id))
 
     def list_sessions(
@@ -199,17 +201,28 @@ class SessionOperations(Carrying):
 
         Raises:
             StateError: ``invalid_status``, ``invalid_cursor``.
+            ValidationError: Another filter, or the limit, is malformed.
         """
+        query = SessionQuery.of(
+            status,
+            agent_id,
+            tags,
+            provider,
+            include_deleted=include_deleted,
+            parent_session_id=parent_session_id,
+        )
+        most, start = check_count(limit), check_optional_id(after, "after")
+        newest_first = check_flag(newest_first, "newest_first")
         return self._read(
             lambda: self._services.store.sessions(
-                status=status,
-                agent_id=agent_id,
-                tags=tags,
-                provider=provider,
-                include_deleted=include_deleted,
-                limit=limit,
-                after=after,
+                status=query.statuses,
+                agent_id=query.agent_id,
+                tags=query.tags,
+                provider=query.provider,
+                include_deleted=query.include_deleted,
+                limit=most,
+                after=start,
                 newest_first=newest_first,
-                parent_session_id=parent_session_id,
+                parent_session_id=query.parent_session_id,
             )
         )

@@ -89,7 +89,8 @@ class SessionState:
 
     session: Session
     """Its record; one without an id until the first message, or the journal, says what it is."""
-    max_concurrent: int
+    max_concurrent: int | None
+    """Runs that may execute at once; None: any number."""
     queue: RunQueue
     open: dict[str, RunEntry] = field(factory=dict)
     n_started: int = 0
@@ -112,7 +113,7 @@ class SessionState:
     def may_start(self) -> bool:
         """Whether one more run may start now."""
         return (
-            self.n_started < self.max_concurrent
+            (self.max_concurrent is None or self.n_started < self.max_concurrent)
             and self.session.status is SessionStatus.ACTIVE
             and self.holds_slot
             and self.closing is None

@@ -3,7 +3,8 @@
 1. Turns count 1, 2, 3 ... from the run's start, and again from the place where it was begun anew from its input.
 2. The host answers the calls that `turn_completed` names, and no others. Each is begun with the next attempt's number,
    has one end, and is not begun again after that. One that is not safe to repeat is begun a second time only if
-   somebody granted that. Before anything of the next turn is said, all have their ends.
+   somebody granted that; nor is a run begun anew while such a call has no end. Before anything of the next turn is
+   said, all have their ends.
 3. The record counts the turns and the crashes that the run survived.
 """
 
@@ -78,6 +79,7 @@ class _Reader:
         elif event.type is EventType.RUN_RECOVERED:
             self.n_crashes += data.get("interrupted_by") == "crash"
             if data.get("decision") == "retry":
+                yield from self._begun_anew(event.sequence_number)
                 self.turn, self.calls = 0, {}
         elif event.type is EventType.TOOL_APPROVAL_GRANTED:
             call = self.calls.get(data.get("tool_call_id", ""))
@@ -89,6 +91,11 @@ class _Reader:
         for call_id, call in self.calls.items():
             if not call.has_ended:
                 yield f"{call_id} of {self.run_id} had no end when {when}"
+
+    def _begun_anew(self, sequence: int | None) -> Iterator[str]:
+        for call_id, call in self.calls.items():
+            if call.is_open and not (call.is_safe or call.is_granted):
+                yield f"{self.run_id} is begun anew ({sequence}), and {call_id} may have had its effect"
 
     def _call(self, kind: EventType, data: dict[str, Any], sequence: int | None) -> Iterator[str]:
         call_id = data["tool_call_id"]

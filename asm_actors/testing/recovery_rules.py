@@ -56,11 +56,13 @@ class Outlook:
         fate: What becomes of it.
         is_crash: Whether its last process was killed; else it had been stopped in order.
         unknown: Calls of unknown outcome about which somebody has to decide.
+        ends_if_denied: Whether a single denial ends the run as ``outcome_unknown``, since it would begin again.
     """
 
     fate: Fate
     is_crash: bool = True
     unknown: tuple[str, ...] = ()
+    ends_if_denied: bool = False
 
 
 def outlook_of(run: Run, events: Sequence[Event], rules: RecoveryRules) -> Outlook:
@@ -76,18 +78,21 @@ def outlook_of(run: Run, events: Sequence[Event], rules: RecoveryRules) -> Outlo
     is_crash = run.options.get("interrupted_by") != "stop"
     on_restart = run.options.get("on_restart") or rules.on_restart
     if run.status is RunStatus.AWAITING_APPROVAL:
-        return Outlook(Fate.IS_DECIDED, is_crash, _unknown(events))
+        return Outlook(Fate.IS_DECIDED, is_crash, _unknown(events), _asks_to_begin_again(events))
     if on_restart == "fail" or (is_crash and run.recoveries >= rules.max_recoveries):
         return Outlook(Fate.INTERRUPTED, is_crash)
-    if on_restart == "retry":
+    begins_again = on_restart == "retry" and not _was_told(events)
+    unknown = _unknown(events)
+    if begins_again and not unknown:
         return Outlook(Fate.GOES_ON, is_crash)
     if _has_called(events) and run.provider_metadata.get("provider", run.provider) not in rules.resumable:
         return Outlook(Fate.INTERRUPTED, is_crash)
-    unknown = _unknown(events)
     policy = run.options.get("on_unknown_outcome")
     if not unknown or policy == "report":
         return Outlook(Fate.GOES_ON, is_crash)
-    return Outlook(Fate.IS_DECIDED if policy == "ask" else Fate.UNKNOWN, is_crash, unknown)
+    if policy == "ask":
+        return Outlook(Fate.IS_DECIDED, is_crash, unknown, begins_again)
+    return Outlook(Fate.UNKNOWN, is_crash, unknown)
 
 
 def recovery_faults(old: Run, new: Run, outlook: Outlook) -> list[str]:
@@ -107,7 +112,8 @@ def recovery_faults(old: Run, new: Run, outlook: Outlook) -> list[str]:
         faults.append(
             f"{old.id} was {old.status} and had to end as {expected}: it is {new.status}, {new.error}"
         )
-    if expected is None and code in (ErrorCode.INTERRUPTED, ErrorCode.OUTCOME_UNKNOWN):
+    allowed = ErrorCode.OUTCOME_UNKNOWN if outlook.ends_if_denied and len(outlook.unknown) > 1 else None
+    if expected is None and code != allowed and code in (ErrorCode.INTERRUPTED, ErrorCode.OUTCOME_UNKNOWN):
         faults.append(f"{old.id} was {old.status}, had to go on ({outlook}), and ended as {new.error}")
     is_counted = outlook.is_crash and old.status is RunStatus.RUNNING and expected is None
     if new.recoveries != old.recoveries + is_counted:
@@ -129,6 +135,30 @@ def _has_called(events: Sequence[Event]) -> bool:
             ("retry_in_s", "will_retry")
         ):
             found = False  # the turn began again
+    return found
+
+
+def _asks_to_begin_again(events: Sequence[Event]) -> bool:
+    """Whether what was asked last is whether the run may begin again from its input."""
+    found = False
+    for number, event in enumerate(events):
+        if event.type is EventType.RUN_RECOVERED:
+            asks = (event.data.get("decision"), event.data.get("on_restart")) == ("ask", "retry")
+            found = asks and not _was_told(events[:number])
+    return found
+
+
+def _was_told(events: Sequence[Event]) -> bool:
+    """Whether the model was told of an unknown outcome, or somebody denied a call, since the run began."""
+    found = False
+    for event in events:
+        match event.type:
+            case EventType.RUN_RECOVERED if event.data.get("decision") == "retry":
+                found = False
+            case EventType.TOOL_CALL_FAILED if "attempt" in event.data:
+                found |= (event.data.get("error") or {}).get("code") == ErrorCode.OUTCOME_UNKNOWN
+            case EventType.TOOL_APPROVAL_DENIED:
+                found = True
     return found
 
 

@@ -249,15 +249,15 @@ class SimulatedSystem:
         """Have an actor fail before its next message."""
         self.dispatcher.crash(ref, RuntimeError(text))
 
-    def check_journal(self) -> None:
-        """Assert what must hold of the journal at every instant; see `testing.promises`."""
-        faults = journal_faults(self.store)
+    def check_journal(self, holes: int = 0) -> None:
+        """Assert what must hold of the journal at every instant; see `testing.promises`, for `holes` too."""
+        faults = journal_faults(self.store, holes)
         assert not faults, "\n".join(faults)
 
-    def check_promises(self) -> None:
+    def check_promises(self, holes: int = 0) -> None:
         """Come to rest, then assert what must hold of the journal and of everything that lives."""
         self.settle()
-        faults = journal_faults(self.store)
+        faults = journal_faults(self.store, holes)
         if self.system.is_running:
             faults += live_faults(self.services)
         faults += [f"unseen failure: {failure}" for failure in self.dispatcher.failures]

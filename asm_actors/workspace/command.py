@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from attrs import field, frozen
 
-from asm_actors.config import COMMAND_TIMEOUT, MAX_OUTPUT_BYTES, SUCCESS_EXIT_CODES
+from asm_actors.config import COMMAND_TIMEOUT, MAX_OUTPUT_BYTES, SHELL, SUCCESS_EXIT_CODES
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.serialization import check_integer, check_number, invalid
 
@@ -161,7 +161,7 @@ class Command:
             raise invalid("grace", "must be a number of seconds", None)
 
     @classmethod
-    def of_shell(cls, text: str, *, shell: str = "/bin/sh", **options: Any) -> Self:
+    def of_shell(cls, text: str, *, shell: str = SHELL, **options: Any) -> Self:
         """Make the command that has a shell run a text. Nothing else in here ever involves a shell.
 
         Args:

@@ -29,6 +29,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.serialization import check_id
 from asm_actors.workspace.backend import Context, Workspace, storage_errors
 from asm_actors.workspace.files import Hasher, Seeing, scan
 from asm_actors.workspace.git_diff import changes_between, patch_between
@@ -90,7 +91,7 @@ class GitWorkspace(Workspace):
                 backend=self.backend,
                 path=self.path,
                 ref="",
-                label=label,
+                label=check_id(label, "label"),
                 captured_us=self._context.now(),
                 metadata={
                     "head_ref": head.commit,

@@ -58,9 +58,9 @@ class Repository:
             if error.code == ErrorCode.COMMAND_FAILED and "not a git repository" in error.message:
                 return None
             raise
-        is_inside, up, digest = told.split("\n")
-        if is_inside != "true":
-            return None
+        if not told.startswith("true\n"):
+            return None  # a bare one, or the inside of `.git`
+        _, up, digest = told.split("\n")
         root = Path(os.path.normpath(directory / up))
         at_top = git.elsewhere(root)
         index = Path(os.path.normpath(root / at_top.text("rev-parse", "--git-path", "index")))

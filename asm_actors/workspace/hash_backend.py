@@ -15,6 +15,7 @@ from attrs import evolve
 
 from asm_actors.config import EXCLUDED_WORKSPACE_ROOTS
 from asm_actors.errors import ErrorCode
+from asm_actors.serialization import check_id
 from asm_actors.workspace.backend import Context, Workspace, storage_errors
 from asm_actors.workspace.files import Hasher, Seeing, scan
 from asm_actors.workspace.hash_store import HashStore, default_store
@@ -70,7 +71,7 @@ class HashWorkspace(Workspace):
                 backend=self.backend,
                 path=self.path,
                 ref=tree.digest(),
-                label=label,
+                label=check_id(label, "label"),
                 captured_us=self._context.now(),
                 metadata={
                     "files": len(tree.files),

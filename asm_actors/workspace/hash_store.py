@@ -59,8 +59,9 @@ class HashStore:
         Args:
             alone: Whether this removes.
         """
-        for folder in (self._objects, self._snapshots):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.base.mkdir(parents=True, exist_ok=True)
+        for folder in (self._home, self._objects, self._snapshots):
+            folder.mkdir(mode=0o700, exist_ok=True)
         with (self._home / "lock").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
             yield
@@ -85,7 +86,7 @@ class HashStore:
                     entries[path] = Entry(LINK, 0o777, len(link[1]), link[0])
                 continue
             digest = seeing.known(path, seen)
-            if digest is not None and self._place(digest).exists():
+            if digest is not None and self._has(digest, seen.size):
                 entries[path] = Entry(FILE, seen.mode, seen.size, digest)
             elif (entry := self._add_file(path, seeing)) is not None:
                 entries[path] = entry
@@ -106,18 +107,18 @@ class HashStore:
                 if copied is None:
                     continue
                 file.close()
-                self._keep(name, copied[0])
+                self._keep(name, *copied)
             if copied[1] == seen.size:
                 seeing.remember(path, seen, copied[0], read_at)
             return Entry(FILE, seen.mode, copied[1], copied[0])
         return None
 
     def _add_bytes(self, digest: str, content: bytes) -> None:
-        if not self._place(digest).exists():
+        if not self._has(digest, len(content)):
             with self._adding() as (file, name):
                 file.write(content)
                 file.close()
-                self._keep(name, digest)
+                self._keep(name, digest, len(content))
 
     @contextmanager
     def _adding(self) -> Iterator[tuple[IO[bytes], Path]]:
@@ -129,11 +130,18 @@ class HashStore:
             with contextlib.suppress(FileNotFoundError):
                 Path(name).unlink()
 
-    def _keep(self, name: Path, digest: str) -> None:
-        place = self._place(digest)
-        if not place.exists():
+    def _keep(self, name: Path, digest: str, size: int) -> None:
+        if not self._has(digest, size):
+            place = self._place(digest)
             place.parent.mkdir(mode=0o700, exist_ok=True)
             name.replace(place)
+
+    def _has(self, digest: str, size: int) -> bool:
+        """Tell whether a copy is there. One that a loss of power has cut short is made again."""
+        try:
+            return self._place(digest).stat().st_size == size
+        except OSError:
+            return False
 
     def _place(self, digest: str) -> Path:
         return self._objects / digest[:2] / digest[2:]

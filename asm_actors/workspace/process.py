@@ -33,7 +33,10 @@ __all__ = ["Process"]
 
 _PIECE: Final = 65_536
 _MESSAGE: Final = 5
+_ERROR_TAIL: Final = 2_000
 _BACKSTOP_S: Final = 10.0
+# What an interpreter may need to find its own libraries; the command gets its own variables.
+_LOADING: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 class Process:
@@ -136,6 +139,10 @@ class Process:
                 ErrorCode.VALIDATION_ERROR, f"there is no directory {command.cwd}", details={"field": "cwd"}
             )
         environment = command.environment(os.environ)
+        if not sys.executable:
+            raise AsmError(
+                ErrorCode.DEPENDENCY_NOT_AVAILABLE, "there is no Python interpreter to watch over commands"
+            )
         executable = find_program(command.argv[0], command.cwd, environment)
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             control, their_control = socket.socketpair()
@@ -165,7 +172,7 @@ class Process:
                     stdout=stdout,
                     stderr=stderr,
                     cwd=command.cwd,
-                    env={},
+                    env={name: os.environ[name] for name in _LOADING if name in os.environ},
                     pass_fds=(their_control.fileno(), request.fileno()),
                     start_new_session=True,
                 )
@@ -277,10 +284,13 @@ class Process:
             self._close(output)
         self._close_stdin()
         self._guardian.wait()
-        if self._error is None and self._status is None:
+        if self._error is None and (self._status is None or self._survivors is None):
+            told = bytes(self._kept[Output.STDERR][-_ERROR_TAIL:])
             self._error = AsmError(
                 ErrorCode.COMMAND_FAILED,
-                f"the guardian of {self.command.argv[0]} was killed, and the command with it",
+                f"the guardian of {self.command.argv[0]} was killed, and the command with it; "
+                "processes that the command started may be left",
+                details={"command": self.command.argv[0], "stderr": told.decode(errors="replace")},
             )
         if self._error is not None:
             self._on_end(None, self._error)

@@ -36,6 +36,32 @@ def test_a_journal_that_is_not_there_is_said_and_not_made(run_asm, tmp_path, com
     assert not where.exists()
 
 
+@pytest.mark.parametrize("command", [*COMMANDS, "sessions", "run"])
+@pytest.mark.parametrize("lost", ["empty", "gone"])
+def test_a_journal_that_is_lost_is_an_error_and_nothing_is_made(
+    run_asm, own_journal, tmp_path, command, lost
+):
+    file = own_journal / "data.mdb"
+    if lost == "empty":
+        file.write_bytes(b"")
+    else:
+        file.unlink()
+        (own_journal / "lock.mdb").touch()
+    words = {"sessions": ["sessions"], "run": ["run", "hi", "--provider", "mock"]}.get(
+        command, ["journal", command]
+    )
+    if command in ("backup", "export", "import"):
+        words.append(str(tmp_path / "elsewhere"))
+    if command == "import":
+        (tmp_path / "elsewhere").write_text("")
+    result = run_asm(*words, "--journal", str(own_journal))
+    assert result.exit_code == 1
+    assert "restore it from a backup" in result.stderr
+    assert "storage_read_failed" in result.stderr
+    assert command == "import" or not (tmp_path / "elsewhere").exists()
+    assert not (file.stat().st_size if file.exists() else 0)
+
+
 def test_a_healthy_journal(run_asm, journal):
     for words in ((), ("--deep",)):
         result = run_asm("journal", "health", "--journal", str(journal), *words)

@@ -43,6 +43,7 @@ STARTED, COMPLETED, FAILED = E.TOOL_CALL_STARTED, E.TOOL_CALL_COMPLETED, E.TOOL_
 OWN = (STARTED, {"tool_call_id": "o"})
 BEGUN = (E.RUN_STARTED, {})
 SAID = (E.MESSAGE_STREAMED, {"content": "x"})
+LOST = (FAILED, {"tool_call_id": "c", "attempt": 1, "turn": 1, "error": {"code": "outcome_unknown"}})
 GRANTED = (E.TOOL_APPROVAL_GRANTED, {"tool_call_id": "c"})
 CRASHED = (E.RUN_RECOVERED, {"interrupted_by": "crash", "decision": "resume"})
 AGAIN = (E.RUN_RECOVERED, {"interrupted_by": "crash", "decision": "retry"})
@@ -56,6 +57,10 @@ AGAIN = (E.RUN_RECOVERED, {"interrupted_by": "crash", "decision": "retry"})
         ({}, [BEGUN, SAID, OWN], Fate.INTERRUPTED),
         ({}, [BEGUN, OWN, turn(1, "c"), called(STARTED, safe=True)], Fate.GOES_ON),
         ({"on_restart": "retry"}, [BEGUN, OWN], Fate.GOES_ON),
+        ({"on_restart": "retry"}, [BEGUN, turn(1, "c"), called(STARTED)], Fate.UNKNOWN),
+        ({"on_restart": "retry"}, [BEGUN, turn(1, "c"), called(STARTED, safe=True)], Fate.GOES_ON),
+        ({"on_restart": "retry"}, [BEGUN, turn(1, "c"), called(STARTED), called(COMPLETED)], Fate.GOES_ON),
+        ({"on_restart": "retry"}, [BEGUN, turn(1, "c"), called(STARTED), LOST, OWN], Fate.INTERRUPTED),
         ({}, [BEGUN, turn(1, "c"), called(STARTED)], Fate.UNKNOWN),
         ({}, [BEGUN, turn(1, "c"), called(STARTED), called(COMPLETED)], Fate.GOES_ON),
         ({"on_unknown_outcome": "report"}, [BEGUN, turn(1, "c"), called(STARTED)], Fate.GOES_ON),
@@ -81,6 +86,25 @@ def test_a_run_that_waits_goes_on_waiting():
 
 
 INTERRUPTED = AsmError(ErrorCode.INTERRUPTED, "so it is", details={"recoveries": 0}).to_record()
+UNKNOWN = AsmError(ErrorCode.OUTCOME_UNKNOWN, "so it is").to_record()
+ASKED = (E.RUN_RECOVERED, {"decision": "ask", "on_restart": "retry"})
+
+
+@pytest.mark.parametrize(
+    ("status", "options", "more", "ends"),
+    [
+        (RunStatus.RUNNING, {"on_restart": "retry", "on_unknown_outcome": "ask"}, [], True),
+        (RunStatus.RUNNING, {"on_unknown_outcome": "ask"}, [], False),
+        (RunStatus.AWAITING_APPROVAL, {}, [ASKED], True),
+        (RunStatus.AWAITING_APPROVAL, {}, [], False),
+    ],
+)
+def test_a_denial_ends_a_run_that_would_begin_again(status, options, more, ends):
+    events = made(BEGUN, turn(1, "c", "d"), called(STARTED), called(STARTED, "d"), *more)
+    outlook = outlook_of(run_of(status, options=options), events, RULES)
+    assert (outlook.fate, outlook.unknown, outlook.ends_if_denied) == (Fate.IS_DECIDED, ("c", "d"), ends)
+    failed = run_of(error=UNKNOWN)
+    assert (recovery_faults(run_of(RunStatus.AWAITING_APPROVAL), failed, outlook) == []) is ends
 
 
 @pytest.mark.parametrize(
@@ -114,7 +138,9 @@ def test_a_crash_is_counted_and_a_stop_is_not():
         [BEGUN, turn(1, "c"), called(STARTED, safe=True), CRASHED, called(STARTED, attempt=2)],
         [BEGUN, turn(1, "c"), called(STARTED), GRANTED, CRASHED, called(STARTED, attempt=2)],
         [BEGUN, turn(1, "c"), called(STARTED), CRASHED, called(FAILED)],
-        [BEGUN, turn(1, "c"), called(STARTED), AGAIN, SAID, turn(1, "c"), called(STARTED)],
+        [BEGUN, turn(1, "c"), called(STARTED), called(COMPLETED), AGAIN, SAID, turn(1, "c"), called(STARTED)],
+        [BEGUN, turn(1, "c"), called(STARTED, safe=True), AGAIN, SAID, turn(1, "c"), called(STARTED)],
+        [BEGUN, turn(1, "c"), called(STARTED), GRANTED, AGAIN, SAID, turn(1, "c"), called(STARTED)],
         [BEGUN, OWN, SAID],
     ],
 )
@@ -134,6 +160,7 @@ def test_turns_and_calls_in_their_order_are_no_fault(events):
         ([turn(1, "c"), called(STARTED), called(COMPLETED), called(COMPLETED)], "follows its end"),
         ([turn(1, "c"), called(STARTED), called(COMPLETED), called(STARTED, attempt=2)], "follows its end"),
         ([turn(1, "c"), called(COMPLETED)], "attempt 0 was begun"),
+        ([turn(1, "c"), called(STARTED), AGAIN], "c may have had its effect"),
         ([turn(1, "c"), called(STARTED), SAID], "had no end when the next turn said"),
         ([turn(1, "c"), called(STARTED), turn(2)], "had no end when turn 2"),
         ([turn(1, "c"), called(STARTED, turn=2)], "belongs to turn 2"),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import resource
 import signal
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.journal import lmdb_presence, writer_lock
 from asm_actors.journal.lmdb_store import LmdbStore
 from asm_actors.testing.store_builders import more, new_session, numbers, put, raises
 
@@ -111,7 +115,92 @@ def test_a_backup_without_room_leaves_nothing(journal, tmp_path):
     store.close()
 
 
+def test_a_full_disk_at_the_first_opening_leaves_no_half_journal(tmp_path):
+    with files_up_to(4096):
+        error = refused(tmp_path / "journal")
+    assert error.retryable
+    assert "Make room on the disk" in error.message
+    assert sorted(path.name for path in (tmp_path / "journal").iterdir()) == ["writer.lock"]
+
+
+def no_room(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("name", ["mkdir", "fsync", "link"])
+def test_no_room_for_anything_that_a_first_opening_makes_is_an_error_that_can_be_tried_again(
+    tmp_path, monkeypatch, name
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, name, no_room)
+        error = refused(tmp_path / "journal")
+    assert error.code is ErrorCode.STORAGE_CONNECTION_FAILED
+    assert error.retryable
+    assert "Make room on the disk" in error.message
+    opened(tmp_path / "journal").close()
+
+
+def test_no_room_for_the_writers_name_keeps_nobody_from_opening(journal, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(writer_lock.os, "write", no_room)
+        store = opened(journal)
+    assert numbers(store.read_session("a")) == [1, 2, 3, 4, 5]
+    assert refused(journal).code is ErrorCode.JOURNAL_LOCKED
+    store.close()
+
+
+def test_the_lock_file_has_its_room_on_the_disk_before_it_is_mapped(journal):
+    (journal / "lock.mdb").unlink()
+    opened(journal).close()
+    found = (journal / "lock.mdb").stat()
+    assert found.st_blocks * 512 >= found.st_size
+
+
 # --- No permission
+
+
+def test_a_lock_file_that_a_reader_may_not_write_is_refused_with_the_reason(journal, monkeypatch):
+    real = os.open
+
+    def forbidden(path, *rest):
+        if Path(path).name == "readers.lock":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *rest)
+
+    monkeypatch.setattr(os, "open", forbidden)
+    error = refused(journal, readonly=True)
+    assert error.code is ErrorCode.STORAGE_CONNECTION_FAILED
+    assert "read and write lock.mdb and readers.lock" in error.message
+
+
+def test_who_may_only_read_the_readers_lock_shares_it(journal, monkeypatch):
+    real = os.open
+    opened(journal, readonly=True).close()
+
+    def forbidden(path, flags, *rest):
+        if Path(path).name == "readers.lock" and flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, flags, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", forbidden)
+        reader = opened(journal, readonly=True)
+    handle = os.open(journal / "readers.lock", os.O_RDWR)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(handle)
+    reader.close()
+
+
+def test_a_directory_that_this_user_may_not_search_is_refused(journal, monkeypatch):
+    def forbidden(path, **_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(lmdb_presence.Path, "stat", forbidden)
+    for readonly in (False, True):
+        error = refused(journal, readonly=readonly)
+        assert error.code is ErrorCode.STORAGE_CONNECTION_FAILED
+        assert "needs the right to read" in error.message
 
 
 @pytest.mark.skipif(IS_ROOT, reason="nothing is forbidden to root")

@@ -48,9 +48,7 @@ class Journal:
         self.hands = Alone(store)
         self._blocks = 0
 
-    def session(
-        self, name, *, kinds=("session_created",), age=0, quiet=None, deleted=None, runs=(), **fields
-    ):
+    def session(self, name, *, kinds=("message_sent",), age=0, quiet=None, deleted=None, runs=(), **fields):
         """Make a session with events of these types; ages are in days before `NOW`."""
         updated = NOW - (age if quiet is None else quiet) * DAY
         fields.setdefault("status", SessionStatus.COMPLETED)

@@ -26,6 +26,8 @@ RUN = (
     "message_received",
     "run_completed",
 )
+TALK = RUN[2:-1]
+"""Of no run, and of no session that says how it began: its records may say what they like."""
 NOTHING = {"max_completed_session_age_days": None, "hard_delete_after_days": None}
 
 
@@ -59,7 +61,7 @@ def test_old_sessions_are_hidden_and_old_hidden_ones_go(journal):
     assert journal.names(include_deleted=True) == ["old", "fresh", "active", "pinned", "hidden"]
     deleted = journal.store.session("old")
     assert (deleted.deleted_us, deleted.updated_us) == (NOW, NOW)
-    assert journal.types("old") == ["session_created", "session_deleted"]
+    assert journal.types("old") == ["message_sent", "session_deleted"]
     assert not journal.store.has_run("r")
     assert journal.store.verify(replay=False).is_sound
     assert counts(journal.execute(RetentionPolicy())) == {}
@@ -174,10 +176,10 @@ def test_a_single_session_can_be_pruned(journal):
 
 
 def test_a_session_is_archived_before_something_of_it_goes(journal, archive, another):
-    journal.session("gone", kinds=RUN, age=100, deleted=31)
-    journal.session("long", kinds=RUN)
+    journal.session("gone", kinds=TALK, age=100, deleted=31)
+    journal.session("long", kinds=TALK)
     journal.session("fresh")
-    policy = RetentionPolicy(max_events_per_session=7, archive_before_prune=True, archive_store=archive)
+    policy = RetentionPolicy(max_events_per_session=4, archive_before_prune=True, archive_store=archive)
     report = journal.execute(policy)
     assert counts(report) == {"sessions_hard_deleted": 1, "events_pruned": 3, "archived": 2}
     target = another()
@@ -185,7 +187,7 @@ def test_a_session_is_archived_before_something_of_it_goes(journal, archive, ano
         text = gzip.decompress(path.read_bytes()).decode()
         import_from(target.hands, io.StringIO(text), target.around)
     assert sorted(target.names(include_deleted=True)) == ["gone", "long"]
-    assert (target.types("gone"), target.types("long")) == (list(RUN), list(RUN))
+    assert (target.types("gone"), target.types("long")) == (list(TALK), list(TALK))
 
 
 def test_what_cannot_be_archived_stays(journal, archive, monkeypatch):
@@ -317,3 +319,47 @@ def test_the_event_of_a_deletion_tells_why(journal):
     journal.execute(RetentionPolicy())
     event = journal.store.read_session("old")[-1]
     assert (event.type, event.data) == (EventType.SESSION_DELETED, {"reason": "retention policy"})
+
+
+class Broken:
+    """A store of artifacts that somebody else wrote."""
+
+    backend = "broken"
+
+    def put(self, key, data):
+        raise OSError("the share is gone")
+
+    def delete(self, key):
+        raise OSError("the share is gone")
+
+    get = delete
+
+
+def test_whatever_a_foreign_store_of_artifacts_raises_is_noted(journal):
+    journal.session("gone", kinds=RUN, age=100, deleted=31)
+    journal.session("long", kinds=RUN)
+    policy = RetentionPolicy(max_events_per_session=7, archive_before_prune=True, archive_store=Broken())
+    report = journal.execute(policy)
+    assert counts(report).keys() == {"errors"}
+    assert [error.partition(":")[2].strip() for error in report.errors] == [
+        f"session {name} cannot be archived: OSError: the share is gone" for name in ("gone", "long")
+    ]
+    assert journal.names(include_deleted=True) == ["gone", "long"]
+
+
+def test_an_artifact_that_a_foreign_store_does_not_give_up_is_noted(journal):
+    artifact = Artifact("art_1", "nobody", "key", 3, "a" * 64, "broken", "/x", created_us=NOW)
+    journal.store.save_artifacts([artifact])
+    report = journal.execute(RetentionPolicy(**NOTHING), artifact_store=Broken())
+    assert report.errors == ("artifact art_1: OSError: the share is gone",)
+    assert report.artifacts_cleaned == 0
+
+
+def test_what_the_callback_of_progress_raises_ends_the_execution(journal):
+    journal.session("gone", age=100, deleted=31)
+
+    def fail(_):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        journal.execute(RetentionPolicy(), progress=fail)

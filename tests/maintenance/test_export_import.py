@@ -11,7 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from asm_actors.errors import AsmError, ErrorCode
-from asm_actors.events import EventType
+from asm_actors.events import EVENT_GROUPS, EventGroup, EventType
 from asm_actors.ids import SequentialIds
 from asm_actors.journal.append import Append, Draft
 from asm_actors.journal.memory import MemoryStore
@@ -24,7 +24,7 @@ from asm_actors.runs.run import Run, RunStatus
 from asm_actors.sessions.session import Session, SessionStatus
 
 NOW = 1_700_000_000_000_000
-STREAM = ("session_created", *["message_streamed"] * 6, "session_completed")
+STREAM = ("message_sent", *["message_streamed"] * 6, "session_completed")
 
 
 def told(store, *, positions=True):
@@ -74,7 +74,7 @@ def test_an_export_begins_with_its_header_and_ends_with_its_counts(journal):
     assert lines[0] == {
         "kind": "header",
         "format": "asm-journal",
-        "version": 1,
+        "version": 2,
         "exported_at": "2023-11-14T22:13:20.000000Z",
         "session_id": None,
         "counts": {"sessions": 2, "runs": 1, "events": 9},
@@ -183,6 +183,17 @@ def test_a_large_session_comes_in_parts_and_is_hidden_until_it_is_whole(journal,
     assert target.store.session_by_key("k") == "a"
 
 
+def test_the_runs_of_a_session_that_comes_in_parts_keep_their_order(journal, another, small_parts):
+    statuses = ["running", "completed", "pending", "failed", "completed", "running", "completed"]
+    journal.session(
+        "a", kinds=STREAM * 3, runs=[(f"r{number}", status) for number, status in enumerate(statuses)]
+    )
+    target = another()
+    bring(target.store, lines_of(journal.store))
+    assert told(target.store) == told(journal.store)
+    assert [run.id for run in target.store.open_runs()] == ["r0", "r2", "r5"]
+
+
 def test_pruned_events_stay_missing(journal, another, small_parts):
     journal.session("a", kinds=STREAM * 2)
     journal.store.prune_events("a", [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16])
@@ -225,7 +236,7 @@ drafts = st.builds(
     Draft,
     type=st.sampled_from(EventType),
     timestamp_us=st.integers(-(10**15), 10**16),
-    run_id=st.sampled_from([None, "r1", "r2"]),
+    run_id=st.sampled_from([None, "its own"]),
     data=payloads,
     metadata=payloads,
     provider=st.sampled_from([None, "mock"]),
@@ -250,7 +261,12 @@ def test_there_and_back_is_where_it_began(content, part):
         name = f"s{number}"
         session = Session(name, "agent", status, metadata=data, created_us=NOW, updated_us=NOW + 1)
         run = Run(id=f"r{number}", session_id=name, status=run_status, input=data, created_us=NOW)
-        (answer,) = source.commit([Append(name, events, (number + 1) << 32, session, (run,), 0)])
+        # It was not begun by this runtime, so its records may say what they like.
+        given = [Draft(EventType.MESSAGE_SENT, NOW), *events]
+        for k, event in enumerate(given):
+            if event.run_id is not None or event.type in EVENT_GROUPS[EventGroup.RUN]:
+                given[k] = event._replace(run_id=run.id)
+        (answer,) = source.commit([Append(name, given, (number + 1) << 32, session, (run,), 0)])
         assert not isinstance(answer, AsmError), answer
     before = imports._PART
     imports._PART = part
@@ -323,7 +339,7 @@ SESSION = (
     '"updated_at":"2026-01-01T00:00:00Z","last_sequence":2}'
 )
 EVENT = (
-    '{"kind":"event","id":"e","type":"run_started","timestamp":"2026-01-01T00:00:00Z","session_id":"a",'
+    '{"kind":"event","id":"e","type":"message_sent","timestamp":"2026-01-01T00:00:00Z","session_id":"a",'
     '"schema_version":1,"sequence_number":1}'
 )
 END = '{"kind":"end","counts":{}}'
@@ -338,7 +354,7 @@ END = '{"kind":"end","counts":{}}'
         ([SESSION], "validation_error", "line 1: an export begins with its header"),
         ([HEADER, HEADER], "validation_error", "line 2: an export begins with its header"),
         ([HEADER.replace("asm-journal", "other")], "validation_error", "line 1: this is no export"),
-        ([HEADER.replace(":1,", ":2,")], "migration_required", "line 1: its format has version 2"),
+        ([HEADER.replace(":1,", ":3,")], "migration_required", "line 1: its format has version 3"),
         ([HEADER.replace(":1,", ":0,")], "validation_error", "line 1: its version"),
         ([HEADER.replace('{"sessions":1}', "5")], "validation_error", "line 1: its counts"),
         ([HEADER, '{"kind":"other"}'], "validation_error", "line 2: it must be a map whose kind"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
+import io
 
 import pytest
 
@@ -13,6 +14,7 @@ from asm_actors.errors import ErrorCode
 from asm_actors.journal.append import Append, Draft
 from asm_actors.journal.store_maintenance import VerifyReport
 from asm_actors.maintenance.lines import UNFINISHED
+from asm_actors.maintenance.live import Live
 from asm_actors.maintenance.registry import ArtifactRegistry, AsyncArtifactRegistry
 from asm_actors.maintenance.surface import AsyncMaintenance, Maintenance
 from asm_actors.providers.script import Script, stall, text
@@ -102,6 +104,35 @@ def test_bad_arguments_are_refused(sim):
         assert code_of(call) in (ErrorCode.VALIDATION_ERROR, ErrorCode.NOT_FOUND)
 
 
+@pytest.mark.parametrize("place", [None, "", 5, "a\x00b", b"x", "\ud800", ["x"], {"a": 1}, io.BytesIO()])
+def test_what_is_no_place_is_refused_before_anything_begins(sim, place):
+    maintenance = sim.system.maintenance
+    for call in (maintenance.backup, maintenance.export, maintenance.import_):
+        assert code_of(lambda call=call: call(place)) is ErrorCode.VALIDATION_ERROR
+
+
+def test_what_cannot_be_called_is_no_progress(sim, tmp_path):
+    maintenance = sim.system.maintenance
+    for call in (
+        lambda: maintenance.backup(tmp_path / "backup", progress=5),
+        lambda: maintenance.export(tmp_path / "export", progress="x"),
+        lambda: maintenance.import_(tmp_path / "import", progress=[]),
+        lambda: maintenance.verify(5),
+        lambda: maintenance.compact(5),
+        lambda: maintenance.execute(progress=5),
+        lambda: maintenance.export(tmp_path / "export", session_id=5),
+    ):
+        assert code_of(call) is ErrorCode.VALIDATION_ERROR
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_target_that_cannot_be_written_is_an_error_of_storage(sim, tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / ("n" * 300), tmp_path / "file" / "below"):
+        call = lambda path=path: sim.system.maintenance.export(path)
+        assert code_of(call) is ErrorCode.STORAGE_WRITE_FAILED
+
+
 # --- Single sessions --------------------------------------------------------------------------------------------
 
 
@@ -115,6 +146,45 @@ def test_a_session_can_be_deleted_for_good_at_once(sim):
     assert code_of(lambda: sim.manager.activate_session(active.id)) is ErrorCode.SESSION_NOT_FOUND
     assert code_of(lambda: sim.system.maintenance.delete_for_good(done.id)) is ErrorCode.SESSION_NOT_FOUND
     assert sim.system.maintenance.verify().is_sound
+
+
+def test_a_session_whose_history_a_fork_shares_stays_as_it_is(sim):
+    parent = over(sim)
+    fork = sim.manager.fork_session(parent.id)
+    before = sim.types(parent.id)
+    with pytest.raises(asm.AsmError) as caught:
+        sim.system.maintenance.delete_for_good(parent.id)
+    assert caught.value.details["forks"] == [fork.id]
+    assert sim.session(parent.id) == parent
+    assert sim.types(parent.id) == before
+
+
+def test_a_fork_or_a_run_that_comes_meanwhile_keeps_its_session_as_it_is(sim, monkeypatch):
+    parent, active = over(sim), sim.active_session()
+    at_rest, meanwhile = Live.at_rest, []
+
+    def late(self, session_id, work):
+        meanwhile.append(
+            sim.manager.fork_session(parent.id)
+            if session_id == parent.id
+            else sim.manager.start_run(active.id, "hello")
+        )
+        return at_rest(self, session_id, work)
+
+    monkeypatch.setattr(Live, "at_rest", late)
+    for session_id in (parent.id, active.id):
+        delete = lambda session_id=session_id: sim.system.maintenance.delete_for_good(session_id)
+        assert code_of(delete) is ErrorCode.INVALID_OPERATION
+        assert sim.session(session_id).deleted_us is None
+    assert len(meanwhile) == 2
+    assert sim.session(parent.id) == parent
+
+
+def test_who_follows_a_session_that_is_deleted_for_good_does_not_wait_for_ever(sim):
+    session = sim.active_session()
+    with sim.manager.subscribe(session.id, after="now") as subscription:
+        sim.system.maintenance.delete_for_good(session.id)
+        assert code_of(lambda: subscription.pull(timeout=60)) is ErrorCode.SESSION_NOT_FOUND
 
 
 def test_a_session_with_open_runs_stays(sim):

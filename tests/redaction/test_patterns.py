@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import time
 from string import ascii_letters
@@ -70,6 +71,44 @@ def test_secrets_that_overlap_are_replaced_once(redactor):
     assert redactor.text(f"DATABASE_URL=postgres://u:hunter2hunter2@h/{key}") == "DATABASE_URL=[REDACTED]"
 
 
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        'hunter2"hunter2',
+        "hunter2'hunter2",
+        "hunter2\\hunter2",
+        'hunter2hunter2\\"',
+        "hunter2\nhunter2",
+        '"hunter2',
+    ],
+    ids=repr,
+)
+def test_a_value_goes_however_often_it_was_escaped(redactor, hidden):
+    texts = [repr({"password": hidden, "user": "bob"})]
+    text = json.dumps({"password": hidden, "user": "bob"})
+    for _ in range(4):
+        texts.append(text)
+        text = json.dumps({"inside": text})
+    for one in texts:
+        shown = redactor.text(one)
+        assert "hunter2" not in shown
+        assert "bob" in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'apikey:api_key="{}"', "password: password = '{}'", "api_key: my_api_key = {}", 'password="password={}"',
+        r'password: db_password=\"{}\"', "password=a,password={}", "password: password: password: {}",
+        r'apikey:api_key="x\"{}"',
+    ],
+)  # fmt: skip
+def test_a_name_is_not_taken_for_the_value_that_is_given_to_it(redactor, text):
+    shown = redactor.text(text.replace("{}", "hunter2hunter2"))
+    assert "hunter2" not in shown
+    assert "[REDACTED]" in shown
+
+
 # --- Linear time -----------------------------------------------------------------------------------------------
 
 _HEADS = sorted({head for pattern in DEFAULT_PATTERNS for head in (pattern.heads or ())})
@@ -77,6 +116,8 @@ _FEED = [
     "a", "A", "-", "_", ".", " ", "=", ":", "://", "eyJ", "eyJa.", "eyJaaaaaaaaaa.", "sk-", "sk-ant-", "AKIA", "ghp_",
     "password", "password=", "password:", 'password="', "password=a ", "api_key: ", "secret_access_key ", "Bearer ",
     "bearer", "authorization: ", "authorization: basic ", "postgres://", "postgres://:", "postgres://a:b", "://a:", "@",
+    "/", "postgres://a:b/", "password=password", "password: password = ", 'password="\\\\', "password=\\\\n",
+    'password=["', "_password=", "a.",
     "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "-----BEGIN PRIVATE KEY-----a", "PRIVATE KEY", '\\"', '\\\\\\"', "'",
     "password\\\\\\", "[REDACTED]", "\n", "[password]=", "=>", "\u0130", "\ud800",
 ]  # fmt: skip

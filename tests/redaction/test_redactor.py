@@ -94,6 +94,33 @@ def test_a_text_under_a_key_that_names_a_secret_goes(redactor, key, item):
 
 
 @pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ({"api_key": ["hunter2hunter2", 1]}, {"api_key": [GONE, 1]}),
+        ({"secret_key": {"v": "hunter2hunter2"}}, {"secret_key": {"v": GONE}}),
+        ({"a": [{"Password": ({"b": ["hunter2"]}, "str")}]}, {"a": [{"Password": [{"b": [GONE]}, "str"]}]}),
+        ({"api_key": {"pin": "short", "password": "short"}}, {"api_key": {"pin": "short", "password": GONE}}),
+        ({"password": {KEY: None}}, {"password": {GONE: None}}),
+    ],
+    ids=repr,
+)
+def test_all_texts_below_a_key_that_names_a_secret_go(redactor, value, shown):
+    assert redactor.map(value) == shown
+    assert "hunter2" not in repr(redactor.value(nested(30, value)))
+
+
+def test_many_keys_that_name_secrets_in_each_other_are_looked_at_once():
+    deep = Redactor(Redaction(max_depth=90))
+    value = "hunter2hunter2"
+    for _ in range(80):
+        value = {"password": value, "secret_key": 1}
+    assert "hunter2" not in repr(deep.map(value))
+    loop = {"password": ["x"]}
+    loop["password"].append(loop)
+    assert deep.map(loop) is not None
+
+
+@pytest.mark.parametrize(
     ("key", "item"),
     [
         ("password", "str"),

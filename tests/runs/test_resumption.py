@@ -188,6 +188,29 @@ def test_a_run_that_was_begun_again_from_its_input_starts_from_nothing():
     assert progress == Progress(after=15, n_discarded=0)
 
 
+def test_what_was_decided_is_still_known_then_and_what_the_model_was_told_is_not():
+    lost = CALL | {"error": {"code": "outcome_unknown", "message": "so it is"}}
+    told = (*STEP, (T.TOOL_CALL_STARTED, CALL), (T.TOOL_CALL_FAILED, lost))
+    assert [call.id for call in read(*told, *STEP).lost] == ["call_1"]
+    assert read(*told, (T.RUN_RECOVERED, {"decision": "retry"})).lost == ()
+    granted = (T.TOOL_APPROVAL_GRANTED, QUESTION)
+    assert read(*STEP, granted, (T.RUN_RECOVERED, {"decision": "retry"})).decided == {"call_1": "granted"}
+
+
+@pytest.mark.parametrize(
+    ("recovered", "begins_again"),
+    [
+        ([{"decision": "ask", "on_restart": "retry"}], True),
+        ([{"decision": "ask", "on_restart": "resume"}], False),
+        ([{"decision": "resume", "on_restart": "retry"}], False),
+        ([{"decision": "ask", "on_restart": "retry"}, {"decision": "retry", "on_restart": "retry"}], False),
+    ],
+)
+def test_what_a_grant_means_is_known(recovered, begins_again):
+    told = [(T.RUN_RECOVERED, data) for data in recovered]
+    assert read(*STEP, (T.TOOL_CALL_STARTED, CALL), *told).begins_again is begins_again
+
+
 @pytest.mark.parametrize(
     ("decision", "unknown", "undecided"),
     [

@@ -161,6 +161,18 @@ def test_the_number_of_created_runs_has_a_bound(bench, monkeypatch):
     assert refused(core, m.CreateRun(core.run("run_3"))) is ErrorCode.MAX_RUNS_EXCEEDED
 
 
+@pytest.mark.parametrize("limits", [{"max_queued": None}, {"max_concurrent": None}], ids=str)
+def test_a_session_without_a_limit_takes_no_more_runs_than_may_be_open(bench, monkeypatch, limits):
+    monkeypatch.setattr("asm_actors.sessions.admission.MAX_OPEN_RUNS", 20)
+    core = bench(**limits)
+    for n in range(20):
+        core.submitted(f"run_{n}")
+    assert len(core.state.queue) == (19 if "max_queued" in limits else 0)
+    assert refused(core, m.SubmitRun(core.run("run_20"))) is ErrorCode.MAX_RUNS_EXCEEDED
+    core.tell(core.ended("run_0"))
+    core.submitted("run_20")
+
+
 def test_executing_a_run_that_is_under_way_is_waiting_for_it(bench):
     core = bench()
     core.submitted("run_1")

@@ -38,6 +38,30 @@ def test_a_session_can_be_asked_what_the_manager_can(sim):
     assert handle.ask(messages.GetSession()).status == "cancelled"
 
 
+@pytest.mark.parametrize("wanted", [5, "tool_use", ["tool_use"], {}], ids=repr)
+def test_a_run_that_wants_what_is_no_resolver_is_refused_to_its_sender_and_the_session_lives_on(sim, wanted):
+    session = sim.active_session()
+    handle = sim.system.session(session.id)
+    ref = handle.ref()
+    for kind in (messages.CreateRun, messages.SubmitRun):
+        for send in (handle.ask, handle.tell):
+            with pytest.raises(AsmError) as caught:
+                send(kind(run_of(session.id), wanted=wanted))
+            assert caught.value.code is ErrorCode.VALIDATION_ERROR
+    assert handle.ref() is ref
+    assert handle.ask(messages.GetStatus())["created_runs"] == []
+
+
+@pytest.mark.parametrize("run_id", [5, [], {}, "", "\ud800", object()], ids=lambda value: type(value).__name__)
+def test_a_message_about_what_is_no_run_is_refused_to_its_sender(sim, run_id):
+    session = sim.active_session()
+    for handle in (sim.system.session(session.id), sim.system.run("run_1")):
+        for kind in (messages.ExecuteRun, messages.AwaitRun, messages.CancelRun, messages.GrantApproval):
+            with pytest.raises(AsmError) as caught:
+                handle.tell(kind(run_id=run_id))
+            assert caught.value.code is ErrorCode.VALIDATION_ERROR
+
+
 def test_an_ask_can_give_a_future(sim):
     session = sim.active_session()
     future = sim.system.session(session.id).ask(messages.PauseSession(), block=False)

@@ -56,6 +56,13 @@ def test_a_queue_of_limit_0_takes_nothing():
         queue.check_room()
 
 
+def test_a_queue_without_a_limit_is_never_full():
+    queue = filled(*map(str, range(1_000)), limit=None)
+    assert not queue.is_full
+    queue.check_room()
+    assert len(queue) == 1_000
+
+
 def test_a_run_that_waits_is_refused_a_second_place():
     queue = filled("a")
     with pytest.raises(AsmError) as caught:

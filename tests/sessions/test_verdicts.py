@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import attrs
 import pytest
 
 from asm_actors import effects as fx
@@ -85,7 +86,8 @@ TABLE = {
     "call safe to repeat": (Progress(turn=1, calls=(SAFE,)), "resume", ["run_recovered"], "running", 1),
     "provider had called": (CALLED, "resume", ["run_failed"], "failed", None),
     "retry": (BETWEEN, "retry", ["run_recovered"], "running", 1),
-    "retry, unknown call": (Progress(turn=1, calls=(UNKNOWN,)), "retry", ["run_recovered"], "running", 1),
+    "retry, call safe to repeat": (Progress(turn=1, calls=(SAFE,)), "retry", ["run_recovered"], "running", 1),
+    "retry, unknown call": (Progress(turn=1, calls=(UNKNOWN,)), "retry", ["run_failed"], "failed", None),
     "fail": (BETWEEN, "fail", ["run_failed"], "failed", None),
 }
 
@@ -267,6 +269,154 @@ def test_a_malformed_decision_is_refused(loaded, message):
     with pytest.raises(AsmError) as caught:
         asking(loaded).bench.tell(message)
     assert caught.value.code is ErrorCode.VALIDATION_ERROR
+
+
+# --- Unknown outcomes of a run that is to begin again ----------------------------------------------------------------
+
+
+DENIED = LOST.with_decision("call_1", "denied")
+TOLD = Progress(turn=3, lost=(UNKNOWN,), after=30)
+TOLD_OF_ONE = Progress(turn=2, calls=(UNKNOWN,), lost=(UNKNOWN,), after=30)
+# what it had come to, on_unknown_outcome -> decision, whether somebody is asked, its progress if it goes on
+AGAIN = {
+    "fail": (LOST, "fail", None, None),
+    "by default": (LOST, None, None, None),
+    "ask": (LOST, "ask", "ask", None),
+    "report": (LOST, "report", "resume", LOST),
+    "granted": (LOST.with_decision("call_1", "granted"), "ask", "retry", None),
+    "denied": (DENIED, "ask", "resume", DENIED),
+    "the model was told before": (TOLD, "report", "resume", TOLD),
+    "and must be told again": (TOLD_OF_ONE, "report", "resume", TOLD_OF_ONE),
+}
+
+
+@pytest.mark.parametrize("how", ["crash", "stop"])
+@pytest.mark.parametrize(("progress", "policy", "decision", "goes_on_from"), AGAIN.values(), ids=AGAIN.keys())
+def test_no_run_begins_again_behind_a_call_whose_outcome_is_unknown(
+    loaded, progress, policy, decision, goes_on_from, how
+):
+    options = {} if policy is None else {"on_unknown_outcome": policy}
+    if how == "stop":
+        options["interrupted_by"] = "stop"
+    found = loaded(progress, on_restart="retry", **options)
+    if decision is None:
+        assert found.types == ["run_failed"]
+        assert found.data["error_code"] == "outcome_unknown"
+        assert "charge (call_1)" in found.data["error_message"]
+        return
+    assert (found.data["decision"], found.data["on_restart"]) == (decision, "retry")
+    assert ("charge (call_1) is not known" in found.data["reason"]) is (decision == "resume")
+    assert found.types == ["run_recovered"] + ["tool_approval_requested"] * (decision == "ask")
+    if decision != "ask":
+        started = found.started()
+        assert started.progress == goes_on_from
+        assert started.run.attempt == (decision == "retry")
+
+
+def asked_again(loaded, progress=LOST):
+    found = loaded(progress, on_restart="retry", on_unknown_outcome="ask", deadline_us=2**52)
+    found.bench.tell(found.bench.granted)
+    return found.bench, found
+
+
+def test_a_grant_has_it_begin_again_from_its_input(loaded):
+    core, found = asked_again(loaded)
+    assert "begun again from its input" in found.write.drafts[1].data["reason"]
+    effects = core.tell(GrantApproval("run_1", "call_1", "me"), "asker")
+    assert core.types(effects) == ["tool_approval_granted", "run_recovered"]
+    (write,) = core.of(effects, fx.Write)
+    data = write.drafts[1].data
+    assert (data["decision"], data["from_turn"], data["recovery"]) == ("retry", 1, 1)
+    assert data["repeated_tool_calls"] == ["call_1"]
+    assert "interrupted_by" not in data, "it was counted when it was asked about"
+    assert (write.runs[0].status, write.runs[0].attempt, write.runs[0].recoveries) == ("running", 1, 1)
+    assert core.answers(effects)["asker"] == write.runs[0]
+    (start,) = core.of(effects, fx.StartRun)
+    assert (start.run, start.progress) == (write.runs[0], None)
+    assert core.answers(core.tell(GrantApproval("run_1", "call_1"), "late")).keys() == {"late"}
+
+
+BOTH = Progress(turn=1, calls=(UNKNOWN, Call("call_2", "charge", {}, attempt=1, is_started=True)))
+
+
+def test_a_denial_ends_it_as_unknown_and_names_the_calls(loaded):
+    core, _ = asked_again(loaded, BOTH)
+    core.tell(m.AwaitRun("run_1"), "waiter")
+    effects = core.tell(DenyApproval("run_1", "call_2", "me"), "asker")
+    assert core.types(effects) == ["tool_approval_denied", "run_failed"]
+    (write,) = core.of(effects, fx.Write)
+    error = write.runs[0].error
+    assert (error["code"], error["details"]["unknown_tool_calls"]) == (
+        "outcome_unknown",
+        ["call_1", "call_2"],
+    )
+    assert [call["id"] for call in error["details"]["tool_calls"]] == ["call_1", "call_2"]
+    assert core.answers(effects)["asker"] == write.runs[0]
+    assert core.answers(effects)["waiter"].code is ErrorCode.OUTCOME_UNKNOWN
+    assert core.state.open == {}
+
+
+def test_it_begins_again_when_all_are_granted_whatever_restarts_in_between(loaded):
+    asked = attrs.evolve(BOTH, begins_again=True).with_decision("call_1", "granted")
+    asked = asked.with_decision("call_2", "requested")
+    found = loaded(asked, status="awaiting_approval", on_unknown_outcome="ask")
+    core = found.bench
+    core.tell(core.granted)
+    effects = core.tell(GrantApproval("run_1", "call_2"))
+    assert core.types(effects) == ["tool_approval_granted", "run_recovered"]
+    assert core.of(effects, fx.StartRun)[0].progress is None
+
+
+def test_a_grant_does_not_repeat_what_the_model_was_told_of(loaded):
+    core, found = asked_again(loaded, TOLD_OF_ONE)
+    assert "begun again from its input" not in found.write.drafts[1].data["reason"]
+    effects = core.tell(GrantApproval("run_1", "call_1"))
+    assert core.types(effects) == ["tool_approval_granted"]
+    assert core.of(effects, fx.StartRun)[0].progress.turn == 2
+
+
+# --- Ends name what was under way ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"on_restart": "fail"},
+        {"on_restart": "fail", "interrupted_by": "stop"},
+        {"record": {"recoveries": 3}},
+        {"record": {"recoveries": 3}, "on_restart": "retry"},
+        {"record": {"recoveries": 3}, "cause": BOOM},
+        {"cause": FULL},
+        {},
+    ],
+)
+@pytest.mark.parametrize(("calls", "named"), [((UNKNOWN, OPEN), True), ((DONE, OPEN), False)])
+def test_a_run_that_ends_names_the_calls_that_were_under_way(loaded, how, calls, named):
+    if not (how or named):
+        return
+    found = loaded(Progress(turn=1, calls=calls), **how)
+    assert found.types == ["run_failed"]
+    for error in (found.data, found.write.runs[0].error):
+        assert error.get("details", {}).get("unknown_tool_calls") == (["call_1"] if named else None)
+    assert "unknown_tool_calls" not in BOOM.details | FULL.details
+
+
+def test_so_does_one_that_could_be_repeated(loaded):
+    found = loaded(Progress(turn=1, calls=(SAFE,)), on_restart="fail")
+    assert found.write.runs[0].error["details"]["unknown_tool_calls"] == ["call_1"]
+    assert "while it called look (call_1)" in found.data["error_message"]
+
+
+@pytest.mark.parametrize(
+    "last", [{"recoveries": 3}, {"options": {"on_restart": "fail"}}], ids=["the last crash", "fail"]
+)
+def test_so_its_events_are_read_first_if_its_actor_crashes(bench, last):
+    core = under_way(bench, turn_count=1, **last)
+    (load,) = core.tell(RunCrashed("run_1", BOOM))
+    assert type(load) is fx.LoadRun
+    effects = core.tell(m.ProgressLoaded("run_1", LOST, BOOM))
+    assert core.types(effects) == ["run_failed"]
+    assert core.of(effects, fx.Write)[0].runs[0].error["details"]["unknown_tool_calls"] == ["call_1"]
 
 
 def test_a_question_survives_another_restart_without_a_word(loaded):

@@ -151,7 +151,9 @@ def test_a_run_follows_its_policy_wherever_it_was(world, phase, policy, how):
             "streaming cut": ["note", "charge"],
             "tool started, safe to repeat": ["note"],
         }
-        assert w.made[len(made) :] == (["note", "charge"] if policy == "retry" else repeated.get(phase, []))
+        begins_again = policy == "retry" and phase != "tool started, not safe"
+        assert data["decision"] == ("retry" if begins_again else "resume")
+        assert w.made[len(made) :] == (["note", "charge"] if begins_again else repeated.get(phase, []))
     assert w.sim.types_of(run.id).count("run_started") == 1
     w.sim.check_promises()
 
@@ -271,6 +273,96 @@ def test_a_question_survives_restarts_until_it_is_decided(world, decision, resta
     w.sim.check_promises()
 
 
+def test_a_run_that_is_to_begin_again_fails_too(world):
+    w = world()
+    run = lost_call(w, on_restart="retry")
+    error = w.sim.run(run.id).error
+    assert (error["code"], error["details"]["unknown_tool_calls"]) == ("outcome_unknown", ["call_2"])
+    assert w.made == ["note", "charge"]
+    w.sim.check_promises()
+
+
+@pytest.mark.parametrize("restarts", [0, 2])
+@pytest.mark.parametrize("decision", ["grant", "deny"])
+def test_or_begins_again_only_if_that_is_granted(world, decision, restarts):
+    w = world()
+    run = lost_call(w, on_restart="retry", on_unknown_outcome="ask")
+    for _ in range(restarts):
+        w.sim.kill()
+        w.sim.settle()
+    assert (w.sim.run(run.id).status, w.made) == ("awaiting_approval", ["note", "charge"])
+    decide = getattr(w.sim.manager, f"{decision}_approval")
+    assert decide(run.id, "call_2").status == ("running" if decision == "grant" else "failed")
+    w.sim.settle()
+    record = w.sim.run(run.id)
+    assert decide(run.id, "call_2") == record
+    assert record.recoveries == 1
+    if decision == "grant":
+        assert (record.status, record.attempt) == ("completed", 1)
+        assert w.made == ["note", "charge"] * 2
+        assert [data["decision"] for data in w.recovered(run)] == ["ask", "retry"]
+    else:
+        assert record.error["code"] == "outcome_unknown"
+        assert record.error["details"]["unknown_tool_calls"] == ["call_2"]
+        assert w.made == ["note", "charge"]
+    w.sim.check_promises()
+
+
+def test_a_grant_to_begin_again_is_good_for_that_alone(world):
+    w = world()
+    run = lost_call(w, on_restart="retry", on_unknown_outcome="ask")
+    w.held = {"charge"}
+    w.sim.manager.grant_approval(run.id, "call_2")
+    w.sim.settle()
+    w.sim.kill()
+    w.sim.settle()
+    assert (w.sim.run(run.id).status, w.made) == ("awaiting_approval", ["note", "charge"] * 2)
+    w.sim.manager.deny_approval(run.id, "call_2")
+    assert w.sim.run(run.id).error["code"] == "outcome_unknown"
+    w.sim.check_promises()
+
+
+def test_a_run_whose_model_was_told_does_not_begin_again_at_a_later_crash_either(world):
+    w = world()
+    w.stalls_in = 2
+    w.held = {"charge"}
+    run = w.start(on_restart="retry", on_unknown_outcome="report")
+    w.held = set()
+    for n in (1, 2):
+        if n == 2:
+            w.go_on()
+        w.sim.kill()
+        w.sim.settle()
+    assert (w.sim.run(run.id).status, w.made) == ("completed", ["note", "charge"])
+    assert [data["decision"] for data in w.recovered(run)] == ["resume", "resume"]
+    w.sim.check_promises()
+
+
+@pytest.mark.parametrize(
+    ("end", "how"),
+    [
+        ("its policy", "kill"),
+        ("its policy", "stop"),
+        ("its policy", "crash"),
+        *(("its bound", how) for how in ("kill", "crash")),
+    ],
+)
+def test_a_run_that_is_not_taken_up_again_names_the_calls_that_were_under_way(world, end, how):
+    w = world(max_recoveries=3 if end == "its policy" else 0)
+    w.held = {"charge"}
+    run = w.start(on_restart="fail" if end == "its policy" else "resume")
+    if how == "crash":
+        w.sim.crash(w.sim.run_ref(run.id))
+    else:
+        w.sim.kill() if how == "kill" else w.sim.restart()
+    w.sim.settle()
+    (failed,) = [event.data for event in w.sim.events_of(run.id) if event.type == "run_failed"]
+    for error in (failed, w.sim.run(run.id).error):
+        assert error["details"]["unknown_tool_calls"] == ["call_2"]
+    assert w.made == ["note", "charge"]
+    w.sim.check_promises()
+
+
 def test_a_grant_is_good_for_one_call_whatever_happens_next(world):
     w = world()
     run = lost_call(w, on_unknown_outcome="ask")
@@ -370,19 +462,25 @@ def test_a_run_that_waits_in_line_when_it_is_stopped_again_is_not_said_to_have_c
     assert [w.sim.run(one.id).recoveries for one in (blocker, run)] == [0, 0]
 
 
+@pytest.mark.parametrize("policy", ["resume", "retry"])
 @pytest.mark.parametrize("steps", range(0, 120, 4))
-def test_killed_at_any_moment_again_and_again_no_unsafe_call_is_made_twice(steps):
+def test_killed_at_any_moment_again_and_again_no_unsafe_call_is_made_twice(steps, policy):
     w = World(max_recoveries=100)
     with w.sim:
         session = w.sim.active_session()
-        w.sim.operations.submit_run(session.id, "Compute", id="run_mine", on_unknown_outcome="report")
+        options = {"on_restart": policy, "on_unknown_outcome": "report"}
+        w.sim.operations.submit_run(session.id, "Compute", id="run_mine", **options)
         for _ in range(4):
             w.sim.steps(steps)
             w.sim.kill()
         w.sim.settle()
-        assert w.made.count("charge") <= 1
+        n_ended = 0
         if w.sim.store.has_run("run_mine"):
             assert w.sim.run("run_mine").status == "completed"
+            ends = [e for e in w.sim.events_of("run_mine") if e.type == "tool_call_completed"]
+            n_ended = sum(event.data["tool_name"] == "charge" for event in ends)
+        # A run that is begun again may repeat what has its end on record, and nothing else.
+        assert w.made.count("charge") <= (1 if policy == "resume" else 1 + n_ended)
         w.sim.check_promises()
 
 

@@ -29,6 +29,7 @@ class Repo:
             cwd=options.pop("cwd", self.root),
             env=self.environment,
             capture_output=True,
+            check=False,
             **options,
         )
         if check and ran.returncode:
@@ -55,12 +56,12 @@ class Repo:
             if folder == os.fsencode(self.root) and b".git" in folders:
                 folders.remove(b".git")
             for name in (*folders, *files):
-                place = os.path.join(folder, name)
+                place = folder + b"/" + name
                 status = os.lstat(place)
                 kind = stat.S_IFMT(status.st_mode)
                 content = None
                 if stat.S_ISLNK(status.st_mode):
-                    content = os.readlink(place)
+                    content = os.readlink(place)  # noqa: PTH115 - as bytes, exactly
                 elif stat.S_ISREG(status.st_mode):
                     content = Path(os.fsdecode(place)).read_bytes()
                 found[os.path.relpath(place, os.fsencode(self.root))] = (
@@ -83,7 +84,9 @@ class Repo:
         }
 
     def open(self, **config):
-        context = {name: config.pop(name) for name in ("artifacts", "stop", "now", "new_name") if name in config}
+        context = {
+            name: config.pop(name) for name in ("artifacts", "stop", "now", "new_name") if name in config
+        }
         return open_workspace(WorkspaceConfig(enabled=True, path=str(self.root), **config), **context)
 
 
@@ -108,7 +111,9 @@ def new_folder(tmp_path):
     def make(name=None):
         root = tmp_path / (name or f"folder-{next(numbers)}")
         root.mkdir()
-        return Repo(root, dict(os.environ) | {"GIT_AUTHOR_DATE": "@1 +0000", "GIT_COMMITTER_DATE": "@1 +0000"})
+        return Repo(
+            root, dict(os.environ) | {"GIT_AUTHOR_DATE": "@1 +0000", "GIT_COMMITTER_DATE": "@1 +0000"}
+        )
 
     return make
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -38,9 +39,9 @@ def run(request):
 @pytest.fixture(autouse=True)
 def _no_handle_is_left():
     _on_loop(asyncio.sleep(0))  # uvloop opens some for good when it is first used
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     yield
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def _python(text, *words, **options):
@@ -68,7 +69,9 @@ def test_error_output_can_go_where_output_goes(run):
 
 
 def test_output_is_bounded_and_what_was_dropped_is_counted(run):
-    result = run(_python("import sys; sys.stdout.write('x' * 3_000_000); sys.stderr.write('y' * 10)"), )
+    result = run(
+        _python("import sys; sys.stdout.write('x' * 3_000_000); sys.stderr.write('y' * 10)"),
+    )
     assert len(result.stdout) == 1_048_576 and result.stdout_bytes == 3_000_000 and result.stdout_truncated
     assert result.stderr == b"y" * 10 and not result.stderr_truncated
 
@@ -85,7 +88,10 @@ def test_text_leaves_out_a_character_that_the_bound_has_cut(run):
 
 def test_every_piece_of_output_is_handed_on_while_it_comes(run):
     pieces = []
-    run(Command.of_shell("printf ab; printf cd >&2", max_output_bytes=1), on_output=lambda *piece: pieces.append(piece))
+    run(
+        Command.of_shell("printf ab; printf cd >&2", max_output_bytes=1),
+        on_output=lambda *piece: pieces.append(piece),
+    )
     assert b"".join(data for stream, data in pieces if stream == Output.STDOUT) == b"ab"
     assert b"".join(data for stream, data in pieces if stream == Output.STDERR) == b"cd"
 
@@ -122,7 +128,9 @@ def test_a_command_need_not_read_its_input(run):
 
 def test_words_reach_the_program_as_they_are(run):
     words = ["", "a b", "$HOME", "`id`", "é", "\udcff", "-n", "line\nline", "'\""]
-    result = run(_python("import os,sys; sys.stdout.buffer.write(b'|'.join(map(os.fsencode, sys.argv[1:])))", *words))
+    result = run(
+        _python("import os,sys; sys.stdout.buffer.write(b'|'.join(map(os.fsencode, sys.argv[1:])))", *words)
+    )
     assert result.stdout == b"|".join(map(os.fsencode, words))
 
 
@@ -132,7 +140,7 @@ def test_variables_are_inherited_all_some_or_none(run, monkeypatch):
 
     def seen(**options):
         told = run(_python("import os; print(sorted(os.environ.items()))", **options)).stdout_text
-        return dict(pair for pair in eval(told) if pair[0] != "LC_CTYPE")  # noqa: S307 - our own words
+        return dict(pair for pair in eval(told) if pair[0] != "LC_CTYPE")
 
     assert {"ASM_TEST_ONE", "ASM_TEST_TWO", "PATH"} <= set(seen())
     assert seen(inherit=["ASM_TEST_ONE", "ASM_TEST_ABSENT"]) == {"ASM_TEST_ONE": "1"}
@@ -232,7 +240,9 @@ def test_a_command_that_is_silent_for_too_long_is_stopped(run):
 
 def test_a_command_that_ignores_the_polite_signal_is_killed_after_the_grace(run):
     stop = Stop()
-    command = Command.of_shell("trap '' TERM; echo ready; while :; do sleep 1000; done", timeout=60, grace=0.1)
+    command = Command.of_shell(
+        "trap '' TERM; echo ready; while :; do sleep 1000; done", timeout=60, grace=0.1
+    )
     result = run(command, stop=stop, on_output=lambda *_: stop.set())
     assert (result.cancelled, result.signal, result.stdout) == (True, 9, b"ready\n")
 
@@ -287,9 +297,9 @@ def test_cancelling_the_task_takes_until_the_command_is_gone(gone):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        return not os.path.exists(f"/proc/{pids[0]}")
 
-    assert asyncio.run(work())
+    asyncio.run(work())
+    assert not Path(f"/proc/{pids[0]}").exists()
 
 
 def test_a_started_command_can_be_signalled_awaited_and_stopped():
@@ -348,16 +358,15 @@ def test_closing_a_stream_stops_the_command(gone):
     stream = Exec().iterate(Command.of_shell("echo $$; exec sleep 1000", timeout=60))
     pid = int(next(stream).data)
     stream.close()
-    assert not os.path.exists(f"/proc/{pid}")
+    assert not Path(f"/proc/{pid}").exists()
 
     async def work():
         stream = Exec().stream(Command.of_shell("echo $$; exec sleep 1000", timeout=60))
-        async for chunk in stream:
-            break
+        chunk = await anext(stream)
         await stream.aclose()
         return int(chunk.data)
 
-    assert not os.path.exists(f"/proc/{asyncio.run(work())}")
+    assert not Path(f"/proc/{asyncio.run(work())}").exists()
 
 
 def test_many_commands_run_at_once_on_one_loop_without_threads():

@@ -187,7 +187,10 @@ def test_modes_are_brought_back_all_of_them(repo):
         (repo.root / "folder").chmod(0o777)
 
     _, rollback = _restores(repo, change)
-    assert rollback.restored == ("kept.txt", "private", "run.sh", "shared") or "kept.txt" not in rollback.restored
+    assert (
+        rollback.restored == ("kept.txt", "private", "run.sh", "shared")
+        or "kept.txt" not in rollback.restored
+    )
 
 
 def test_read_only_files_and_folders_are_no_obstacle(repo):
@@ -220,7 +223,7 @@ def test_links_are_brought_back_and_never_followed(repo, tmp_path):
         ("idle", ".//folder/./inner.txt"),
     ):
         (repo.root / name).symlink_to(target)
-    os.symlink(".//folder/./", repo.root / "slashes")
+    os.symlink(".//folder/./", repo.root / "slashes")  # noqa: PTH211 - a Path would tidy it up
     repo.git("add", "inner", "dangling")
 
     def change(repo):
@@ -265,9 +268,36 @@ def test_empty_folders_are_brought_back(repo):
 
 def test_all_names_that_a_file_can_have_are_brought_back(repo):
     names = (
-        "with space", "  ", "ünï-çødé", "日本語", "new\nline", "tab\t", 'quo"te', "back\\slash", '"quoted"', "cr\r", "\x01",
-        "-dash", "--", ":(glob)x", "*", "?", "[a]", "#", "!x", "~", "COM1", "git~1", ".GIT", ".gitmodules", "\udcff\udcfe", "a" * 255,
-    )  # fmt: skip
+        *(
+            "with space",
+            "  ",
+            "ünï-çødé",
+            "日本語",
+            "new\nline",
+            "tab\t",
+            'quo"te',
+            "back\\slash",
+            '"quoted"',
+            "cr\r",
+        ),
+        *(
+            "\x01",
+            "-dash",
+            "--",
+            ":(glob)x",
+            "*",
+            "?",
+            "[a]",
+            "#",
+            "!x",
+            "~",
+            "COM1",
+            "git~1",
+            ".GIT",
+            ".gitmodules",
+        ),
+        *("\udcff\udcfe", "a" * 255),
+    )
     for number, name in enumerate(names):
         repo.write(name, f"{number}\n")
         repo.write(f"in/{name}/file", f"{number}\n")
@@ -280,7 +310,9 @@ def test_all_names_that_a_file_can_have_are_brought_back(repo):
         shutil.rmtree(repo.root / "in" / name)
         repo.write(f"later {name[:200]}")
     changed = workspace.diff(snapshot, workspace.snapshot())
-    assert {"with space", "new\nline", "\\xff\\xfe"} <= set(changed.deleted) | {old for old, _ in changed.renamed}
+    assert {"with space", "new\nline", "\\xff\\xfe"} <= set(changed.deleted) | {
+        old for old, _ in changed.renamed
+    }
     workspace.rollback(snapshot)
     assert repo.look() == files
 
@@ -322,11 +354,16 @@ def test_a_change_of_the_same_size_in_the_same_moment_is_seen(repo):
         assert place.read_text() == "aaaa\n"
 
 
-@pytest.mark.parametrize("setting", ["core.autocrlf=true", "core.fileMode=false", "core.symlinks=false", "core.safecrlf=true"])
+@pytest.mark.parametrize(
+    "setting", ["core.autocrlf=true", "core.fileMode=false", "core.symlinks=false", "core.safecrlf=true"]
+)
 def test_bytes_count_and_not_what_git_would_make_of_them(repo, setting):
     name, value = setting.split("=")
     repo.git("config", name, value)
-    repo.write(".gitattributes", "*.txt text eol=crlf\n*.id ident\n*.enc working-tree-encoding=UTF-16\n*.rot filter=rot\n")
+    repo.write(
+        ".gitattributes",
+        "*.txt text eol=crlf\n*.id ident\n*.enc working-tree-encoding=UTF-16\n*.rot filter=rot\n",
+    )
     repo.git("config", "filter.rot.clean", "tr a-z b-za")
     repo.git("config", "filter.rot.smudge", "tr b-za a-z")
     repo.write("unix.txt", b"unix\nmixed\r\n")
@@ -513,7 +550,9 @@ def test_a_repository_inside_is_left_alone_and_one_that_came_later_is_removed(re
     repo.write("folder/inner.txt", "changed\n")
     repo.write("folder/more.txt", "later\n")
     rollback = workspace.rollback(snapshot)
-    assert (repo.root / "theirs/file.txt").read_text() == "second\n" and (repo.root / "theirs/more.txt").exists()
+    assert (repo.root / "theirs/file.txt").read_text() == "second\n" and (
+        repo.root / "theirs/more.txt"
+    ).exists()
     assert not (repo.root / "later").exists()
     assert sorted(path.name for path in (repo.root / "folder").iterdir()) == ["inner.txt"]
     assert (repo.root / "folder/inner.txt").read_text() == "inner\n"
@@ -544,7 +583,14 @@ def test_no_hook_no_filter_no_watcher_and_no_variable_has_a_say(repo, monkeypatc
     for hook in ("pre-commit", "reference-transaction", "post-index-change", "post-checkout", "commit-msg"):
         repo.write(f".git/hooks/{hook}", f"#!/bin/sh\necho {hook} >> {trace}\n", 0o755)
     program = repo.write(".git/program", f"#!/bin/sh\necho program $* >> {trace}\ncat\n", 0o755)
-    for name in ("core.fsmonitor", "diff.external", "core.pager", "filter.spy.clean", "filter.spy.smudge", "diff.spy.textconv"):
+    for name in (
+        "core.fsmonitor",
+        "diff.external",
+        "core.pager",
+        "filter.spy.clean",
+        "filter.spy.smudge",
+        "diff.spy.textconv",
+    ):
         repo.git("config", name, str(program))
     repo.git("config", "core.logAllRefUpdates", "always")
     repo.git("config", "commit.gpgSign", "true")
@@ -639,9 +685,20 @@ def test_a_difference_tells_what_came_went_changed_and_moved(repo):
     assert diff.added == ("added.bin",)
     assert diff.modified == ("folder/inner.txt", "kept.txt", "run.sh")
     assert diff.renamed == (("moved.txt", "folder/moved.txt"),)
-    assert diff.changed_paths == ("added.bin", "folder/inner.txt", "folder/moved.txt", "kept.txt", "moved.txt", "run.sh")
+    assert diff.changed_paths == (
+        "added.bin",
+        "folder/inner.txt",
+        "folder/moved.txt",
+        "kept.txt",
+        "moved.txt",
+        "run.sh",
+    )
     by_path = {change.path: change for change in diff.changes}
-    assert (by_path["kept.txt"].insertions, by_path["kept.txt"].old_bytes, by_path["kept.txt"].new_bytes) == (1, 5, 10)
+    assert (by_path["kept.txt"].insertions, by_path["kept.txt"].old_bytes, by_path["kept.txt"].new_bytes) == (
+        1,
+        5,
+        10,
+    )
     assert by_path["added.bin"].binary and by_path["added.bin"].insertions == 0
     assert (by_path["run.sh"].old_mode, by_path["run.sh"].new_mode) == ("100755", "100644")
     assert by_path["folder/inner.txt"].new_mode == "120000"

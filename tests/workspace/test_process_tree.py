@@ -1,4 +1,4 @@
-"""Nothing of a command survives: not its children, not those that have made a session of their own, not when we are killed."""
+"""Nothing of a command survives: no child, none that has made a session of its own, not even when we are killed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from asm_actors.workspace.watching import Stop
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-# Starts a child, one that has forked twice and made a session of its own, and one that hides its variables besides; each
-# tells its process id, and ignores what can be ignored.
+# Starts a child, one that has forked twice and made a session of its own, and one that hides its variables besides;
+# each tells its process id, and ignores what can be ignored.
 TREE = """
 import os, signal, sys, time
 heard, hear = os.pipe()
@@ -50,7 +50,9 @@ tell()
 
 
 def _tree(last="time.sleep(1000)", **options):
-    return Command(argv=(sys.executable, "-S", "-c", TREE + last), **({"grace": 0.1, "timeout": 60} | options))
+    return Command(
+        argv=(sys.executable, "-S", "-c", TREE + last), **({"grace": 0.1, "timeout": 60} | options)
+    )
 
 
 class Listening:
@@ -155,9 +157,7 @@ def test_a_stopped_command_is_ended(is_alive):
         os.kill(pids[0], signal.SIGSTOP)
         stop.set()
 
-    result = Exec().run(
-        Command.of_shell("echo $$; exec sleep 1000", timeout=60), on_output=freeze, stop=stop
-    )
+    result = Exec().run(Command.of_shell("echo $$; exec sleep 1000", timeout=60), on_output=freeze, stop=stop)
     assert result.cancelled and result.signal == signal.SIGTERM and not is_alive(pids[0])
 
 
@@ -208,7 +208,10 @@ else:
     while True: watcher.step()
 """
     child = subprocess.Popen(
-        [sys.executable, "-c", text], stdout=subprocess.PIPE, cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": "."}
+        [sys.executable, "-c", text],
+        stdout=subprocess.PIPE,
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": "."},
     )
     with child, child.stdout:
         pids = [int(child.stdout.readline()) for _ in range(4)]
@@ -234,7 +237,10 @@ print(holder, flush=True)
 while True: watcher.step()
 """
     child = subprocess.Popen(
-        [sys.executable, "-c", text], stdout=subprocess.PIPE, cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": "."}
+        [sys.executable, "-c", text],
+        stdout=subprocess.PIPE,
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": "."},
     )
     with child, child.stdout:
         holder, command = int(child.stdout.readline()), int(child.stdout.readline())
