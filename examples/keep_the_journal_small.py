@@ -59,8 +59,8 @@ def keep(folder: Path) -> None:
         )
 
     with asm.ActorSystem.start(folder / "elsewhere") as system:
-        report = system.maintenance.import_(folder / "all.jsonl.gz")
-        print(f"elsewhere: {report.sessions} session with {report.events} events")
+        brought = system.maintenance.import_(folder / "all.jsonl.gz")
+        print(f"elsewhere: {brought.sessions} session with {brought.events} events")
     copy = asm.LmdbStore(backup.path, readonly=True)
     copy.open()
     print("the backup has it too:", copy.has_session(long.session_id))

@@ -79,4 +79,4 @@ def test_what_it_says_of_python_is_what_the_package_requires():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["requires-python"] == ">=3.11"
     assert "Python 3.11" in README
-    assert project["scripts"] == {"asm": "asm_actors.cli:main"}
+    assert project["scripts"] == {"asm": "asm_actors.cli.entry:main"}

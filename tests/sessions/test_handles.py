@@ -52,7 +52,9 @@ def test_a_run_that_wants_what_is_no_resolver_is_refused_to_its_sender_and_the_s
     assert handle.ask(messages.GetStatus())["created_runs"] == []
 
 
-@pytest.mark.parametrize("run_id", [5, [], {}, "", "\ud800", object()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "run_id", [5, [], {}, "", "\ud800", object()], ids=lambda value: type(value).__name__
+)
 def test_a_message_about_what_is_no_run_is_refused_to_its_sender(sim, run_id):
     session = sim.active_session()
     for handle in (sim.system.session(session.id), sim.system.run("run_1")):

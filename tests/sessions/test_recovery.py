@@ -105,7 +105,9 @@ def test_a_run_whose_time_was_over_meanwhile_times_out_at_once(bench, run):
 
 
 def test_the_session_of_run_once_fails_with_its_interrupted_run_in_one_append(bench, run):
-    core, effects = restored(bench, S.ACTIVE, run("a", RunStatus.RUNNING, **ONCE), rules={"on_restart": "fail"})
+    core, effects = restored(
+        bench, S.ACTIVE, run("a", RunStatus.RUNNING, **ONCE), rules={"on_restart": "fail"}
+    )
     (write,) = core.of(effects, fx.Write)
     assert core.types(effects) == ["run_failed", "session_failed"]
     assert write.session.status is S.FAILED

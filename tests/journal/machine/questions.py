@@ -69,8 +69,7 @@ class Questions(Program):
             events = [
                 event
                 for event in self.model.history(name)
-                if is_wanted(event, wanted)
-                and (wanted.after or 0) < (event.sequence_number or 0) < end
+                if is_wanted(event, wanted) and (wanted.after or 0) < (event.sequence_number or 0) < end
             ][: wanted.limit]
             for who, store in self.asked():
                 assert store.read_session(name, wanted) == events, (who, name, wanted)

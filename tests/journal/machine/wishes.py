@@ -26,7 +26,7 @@ from tests.journal.machine.model import Model
 SESSIONS = [f"s{n}" for n in range(6)]
 PROVIDERS = ("p", "q")
 TAGS = ("red", "green")
-TYPES = (EventType.MESSAGE_STREAMED, EventType.RUN_STARTED, EventType.TOOL_CALL_STARTED)
+TYPES = (EventType.MESSAGE_STREAMED, EventType.MESSAGE_RECEIVED, EventType.TOOL_CALL_STARTED)
 ODDITIES = (
     "chosen",
     "chosen twice",
@@ -82,7 +82,10 @@ def append_for(model: Model, wish: Wish, base: int) -> tuple[Append, Sequence[Dr
     rng = random.Random(wish.variety)
     record = _record(model, wish, rng) if wish.has_record or wish.oddity == "fork" else None
     runs = _runs(model, wish, rng)
-    drafts = [_draft(wish, k, rng) for k in range(wish.count)]
+    # Of runs that are there, as an import demands.
+    owned = [*model.runs_of(wish.name), *(run for run in runs if run.session_id == wish.name)]
+    run_ids = [None, *dict.fromkeys(run.id for run in owned)]
+    drafts = [_draft(wish, k, rng, rng.choice(run_ids)) for k in range(wish.count)]
     if wish.oddity == "unstorable" and drafts:
         drafts[-1] = drafts[-1]._replace(data={"unstorable": object()})
     head = model.heads.get(wish.name, 0 if record is None else record.forked_at or 0)
@@ -151,7 +154,7 @@ def _run(model: Model, wish: Wish, rng: random.Random, n: int, key: str | None) 
     return Run(name, wish.name, idempotency_key=key, **fields)
 
 
-def _draft(wish: Wish, k: int, rng: random.Random) -> Draft:
+def _draft(wish: Wish, k: int, rng: random.Random, run_id: str | None) -> Draft:
     data = {"n": k, "text": "x" * 50} if rng.random() < 0.8 else {}
     if wish.oddity == "large" and not k:
         data = _large(rng)
@@ -161,7 +164,7 @@ def _draft(wish: Wish, k: int, rng: random.Random) -> Draft:
     return Draft(
         rng.choice(TYPES),
         rng.randrange(13),
-        rng.choice((None, f"{wish.name}r{rng.randrange(3)}")),
+        run_id,
         data,
         rng.choice(({}, {"m": 1})),
         rng.choice((None, *PROVIDERS)),
