@@ -6,7 +6,6 @@ The package and this part of it import next to nothing by themselves, and everyt
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
 __all__ = ["main"]
@@ -21,13 +20,16 @@ def _leave(*_: object) -> None:
 
 def main() -> None:
     """Run the command and end the process with its exit code."""
-    # Where Ctrl-C is ignored, as in the background of a shell script, it stays so.
-    is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if is_heard:
-        signal.signal(signal.SIGINT, _leave)
-    from asm_actors.cli.app import main as command
-
     try:
+        # Here, since even this one takes a few milliseconds.
+        import signal
+
+        # Where Ctrl-C is ignored, as in the background of a shell script, it stays so.
+        is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if is_heard:
+            signal.signal(signal.SIGINT, _leave)
+        from asm_actors.cli.app import main as command
+
         if is_heard:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         command()

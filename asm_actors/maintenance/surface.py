@@ -35,6 +35,7 @@ from asm_actors.maintenance.report import MaintenanceReport, OnProgress
 from asm_actors.serialization import check_id, check_optional_id, invalid
 from asm_actors.services import Services
 from asm_actors.sessions.carrying import Carrying
+from asm_actors.sessions.delivery import not_running
 from asm_actors.sessions.messages import GetStatus
 from supervisors import Future
 
@@ -71,7 +72,10 @@ class MaintenanceOperations(Carrying):
 
         Raises:
             ValidationError: An argument is malformed.
+            ConcurrencyError: ``invalid_operation``: the system does not run.
         """
+        if not self._services.directory.is_up:
+            raise not_running(self._services)
         execution = self._execution(policy, artifact_store, progress, dry_run=dry_run)
         return self._read(execution.run)
 

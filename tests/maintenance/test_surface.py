@@ -402,3 +402,11 @@ def test_a_system_on_disk_is_maintained_from_an_event_loop(tmp_path):
         assert len(copy.sessions(include_deleted=True)) == 2
     finally:
         copy.close()
+
+
+def test_a_stopped_system_executes_no_policy():
+    system = asm.ActorSystem.start(asm.MemoryStore())
+    system.stop()
+    with pytest.raises(asm.AsmError) as refused:
+        system.maintenance.execute()
+    assert refused.value.code == "invalid_operation"
