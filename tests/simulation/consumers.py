@@ -32,6 +32,7 @@ class Consumer:
         self.session_id = session_id
         self.seen: set[int] = set()
         self.acked = self.durable = 0
+        self._told = 0  # what it acknowledged in this process
         self.is_gone = False
         self._subscription: Any = None
         self._last: int | None = None
@@ -76,7 +77,8 @@ class Consumer:
             self.seen.update(map(self.place, events))
             if events and ack != "none":
                 last = events[0] if ack == "one" else events[-1]
-                self.acked = max(self.acked, self.place(last))
+                self._told = max(self._told, self.place(last))
+                self.acked = max(self.acked, self._told)
                 self._subscription.ack(last, durable=ack == "durable")
                 if ack == "durable":
                     self.durable = max(self.durable, self.place(last))
@@ -114,7 +116,8 @@ class Consumer:
         """The process ends. One that ends in order keeps what was acknowledged."""
         self._subscription = None
         if is_orderly:
-            self.durable = self.acked
+            self.durable = max(self.durable, self._told)
+        self._told = 0
 
     def read_on(self, sim: SimulatedSystem) -> None:
         """Read to the end."""
