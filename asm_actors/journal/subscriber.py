@@ -93,6 +93,8 @@ class SubscriptionActor(Actor):
         self._journal: Any = None
         self._tail: Tail
         self._timer: Timer | None = None
+        # The pull whose time was over while the store was read for it.
+        self._overdue: Pull | None = None
         # Whether the store was asked once if the session is over: afterwards its end is seen as an event.
         self._knows_end = scope.session_id is None
 
@@ -130,7 +132,10 @@ class SubscriptionActor(Actor):
             self._learned(message)
         elif kind is _TimeIsUp:
             if self._state.pull is not None and self._state.pull[0] is message.pull:
-                self._answer(self._nothing())
+                if self._state.is_reading:
+                    self._overdue = message.pull  # what is there already is worth the end of this read
+                else:
+                    self._answer(self._nothing())
         elif kind is Hurry:
             self._state.is_hurried = True
             self._read()
@@ -265,7 +270,8 @@ class SubscriptionActor(Actor):
             self._answer(page)
         elif state.scope.session_id is None and read.cursor < state.cursor < read.seen:
             # It looked at a part only. Who does not wait at all gets its answer at the end.
-            if state.pull[0].timeout != 0 and not state.is_hurried and self._has_news():
+            is_overdue = state.pull[0] is self._overdue
+            if is_overdue or (state.pull[0].timeout != 0 and not state.is_hurried and self._has_news()):
                 self._answer(self._nothing())
             else:
                 self._read()
@@ -276,7 +282,8 @@ class SubscriptionActor(Actor):
         """Nothing is there: answer so, or wait for more than there was when the read began."""
         state = self._state
         assert state.pull is not None
-        if state.pull[0].timeout == 0 or state.is_hurried or self._has_news():
+        is_over = state.pull[0].timeout == 0 or state.pull[0] is self._overdue
+        if is_over or state.is_hurried or self._has_news():
             self._answer(self._nothing())
         else:
             self._journal.post(Await(self.actor_ref, state.scope.session_id, seen))

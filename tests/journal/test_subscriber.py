@@ -73,6 +73,7 @@ def test_a_pull_that_waits_gets_nothing_when_its_time_is_over(journal):
 
 
 def test_time_that_runs_out_while_the_store_is_read_loses_nothing(journal_class):
+    n_reading = 0
     for seed in range(60):
         with SimulationDispatcher(seed) as dispatcher:
             j = journal_class(dispatcher)
@@ -81,9 +82,13 @@ def test_time_that_runs_out_while_the_store_is_read_loses_nothing(journal_class)
             first = ref.ask(Pull(100, 0.001), block=False)
             for _ in range(seed % 17):
                 dispatcher.step()
+            is_reading = ref.life.actor._state.is_reading
             dispatcher.manual_clock.move_to(dispatcher.clock.monotonic() + 0.002)
             dispatcher.run_until_idle()
             page = first.get()
+            if is_reading:
+                n_reading += 1
+                assert numbers(page) == [1, 2, 3], "what was there already is not held back for the next pull"
             second = ref.ask(Pull(2, 0.0, page.cursor), block=False).get()
             third = ref.ask(Pull(100, 0.0, second.cursor), block=False).get()
             assert numbers(page) + numbers(second) + numbers(third) == [1, 2, 3]
@@ -92,6 +97,7 @@ def test_time_that_runs_out_while_the_store_is_read_loses_nothing(journal_class)
             )
             j.ref.stop()
             ref.stop()
+    assert n_reading > 5
 
 
 def test_an_answer_that_never_arrived_is_given_again(journal):
