@@ -97,6 +97,11 @@ ROUTER_NAME: Final = "router"
 CHARS_PER_TOKEN: Final = 4
 """The rough length of a token, where no provider counts them."""
 
+# Tools ------------------------------------------------------------------------------------------------------
+
+TOOL_THREADS: Final = 32
+"""Threads for tools that are plain functions."""
+
 # Sizes ------------------------------------------------------------------------------------------------------
 
 EVENT_BUFFER_SIZE: Final = 1_000

@@ -73,6 +73,7 @@ class EventType(StrEnum):
     SESSION_CANCELLED = "session_cancelled"
     SESSION_FORKED = "session_forked"
     SESSION_DELETED = "session_deleted"
+    TRANSCRIPT_COMPACTED = "transcript_compacted"
 
     RUN_STARTED = "run_started"
     RUN_COMPLETED = "run_completed"
@@ -81,6 +82,8 @@ class EventType(StrEnum):
     RUN_TIMEOUT = "run_timeout"
     RUN_RECOVERED = "run_recovered"
     RUN_INTERRUPTED = "run_interrupted"
+    RUN_PAUSED = "run_paused"
+    RUN_RESUMED = "run_resumed"
 
     MESSAGE_SENT = "message_sent"
     MESSAGE_RECEIVED = "message_received"
@@ -118,6 +121,7 @@ EVENT_GROUPS: Final[Mapping[EventGroup, tuple[EventType, ...]]] = MappingProxyTy
             EventType.SESSION_CANCELLED,
             EventType.SESSION_FORKED,
             EventType.SESSION_DELETED,
+            EventType.TRANSCRIPT_COMPACTED,
         ),
         EventGroup.RUN: (
             EventType.RUN_STARTED,
@@ -127,6 +131,8 @@ EVENT_GROUPS: Final[Mapping[EventGroup, tuple[EventType, ...]]] = MappingProxyTy
             EventType.RUN_TIMEOUT,
             EventType.RUN_RECOVERED,
             EventType.RUN_INTERRUPTED,
+            EventType.RUN_PAUSED,
+            EventType.RUN_RESUMED,
         ),
         EventGroup.MESSAGE: (
             EventType.MESSAGE_SENT,

@@ -3,45 +3,28 @@
 from __future__ import annotations
 
 import logging
-import os
-import random
 import sys
 import threading
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from attrs import evolve, frozen
 
-from asm_actors.capabilities.manifest import Manifest
-from asm_actors.config import MAX_RECOVERIES, ON_RESTART, SESSION_LINGER, Limits
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.handles import RunHandle, SessionHandle
-from asm_actors.ids import Ids, RandomIds
-from asm_actors.journal.lmdb_store import LmdbStore
 from asm_actors.journal.store import Store
-from asm_actors.providers.base import Provider
-from asm_actors.providers.retry import RetryPolicy
 from asm_actors.redacted_logs import LOGS
-from asm_actors.redaction.making import redactor_of
-from asm_actors.redaction.settings import Redaction
-from asm_actors.serialization import check_id, check_integer, check_number, check_seconds, invalid
+from asm_actors.serialization import check_integer, check_seconds
 from asm_actors.services import JOURNAL, SESSIONS, Services
 from asm_actors.sessions.requests import Drain, DrainReport
-from asm_actors.tools.tool import tools_by_name
 from asm_actors.tree import root_spec
-from supervisors import ActorDeadError, Dispatcher, DispatcherStopped, Future, LoopDispatcher, Supervisor
+from supervisors import ActorDeadError, Dispatcher, DispatcherStopped, Future, Supervisor
 from supervisors import control as supervision
 from supervisors.reports import IntensityReached, Report
 
-__all__ = ["Durability", "StopReport", "SystemBase", "make_services"]
+__all__ = ["StopReport", "SystemBase"]
 
 logger = logging.getLogger("asm_actors")
 
-Durability = Literal["commit", "interval", "none"]
-SYNC_INTERVAL_S = 1.0
-LINGER_S = 0.001
-"""What a provider says within a millisecond goes to its run in one message. A fast stream has many pieces in one, and
-a reader does not see the difference."""
 STOP_GRACE_S = 60.0
 """How long the tree may take to stop after the drain: each level has its own shorter time."""
 
@@ -256,84 +239,3 @@ class SystemBase:
 
 def _stopped() -> AsmError:
     return AsmError(ErrorCode.INVALID_OPERATION, "the actor system is not running; start one first")
-
-
-def make_services(
-    journal: str | os.PathLike[str] | Store,
-    providers: Mapping[str, Provider] | None,
-    limits: Limits | None,
-    *,
-    dispatcher: Dispatcher,
-    durability: Durability = "commit",
-    retry: RetryPolicy | None = None,
-    ids: Ids | None = None,
-    seed: int | None = None,
-    patience: float = 10.0,
-    tools: Iterable[Any] = (),
-    redaction: bool | Redaction = True,
-    linger: float | None = SESSION_LINGER,
-    on_restart: str = "resume",
-    max_recoveries: int = MAX_RECOVERIES,
-) -> Services:
-    """Check the arguments of a start (told at `ActorSystem.start`) and make of them what the actors share.
-
-    Raises:
-        ValidationError: One is malformed.
-    """
-    if not isinstance(limits, Limits | None):
-        raise invalid("limits", "must be an asm_actors.Limits", limits)
-    if not isinstance(retry, RetryPolicy | None):
-        raise invalid("retry", "must be an asm_actors.RetryPolicy", retry)
-    if not isinstance(dispatcher, Dispatcher):
-        raise invalid("dispatcher", "must be a supervisors.Dispatcher", dispatcher)
-    if ids is not None and (isinstance(ids, type) or not isinstance(ids, Ids)):
-        raise invalid("ids", "must be an asm_actors.ids.Ids", ids)
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-        raise invalid("seed", "must be an integer", seed)
-    check_number(patience, "patience")
-    if linger is not None:
-        check_number(linger, "linger")
-    if on_restart not in ON_RESTART:
-        raise invalid("on_restart", f"must be one of {', '.join(ON_RESTART)}", on_restart)
-    check_integer(max_recoveries, "max_recoveries", least=0)
-    if durability not in ("commit", "interval", "none"):
-        raise invalid("durability", "must be commit, interval or none", durability)
-    named, manifests = _named(providers)
-    store = LmdbStore(journal, durability=durability) if isinstance(journal, str | os.PathLike) else journal
-    if not isinstance(store, Store):
-        raise invalid("journal", "must be a directory, or a store", journal)
-    return Services(
-        store=store,
-        dispatcher=dispatcher,
-        ids=RandomIds() if ids is None else ids,
-        providers=named,
-        manifests=manifests,
-        default_provider=next(iter(named)) if len(named) == 1 else None,
-        limits=limits or Limits(),
-        retry=retry or RetryPolicy(),
-        sync=durability == "commit",
-        sync_interval=SYNC_INTERVAL_S if durability == "interval" else None,
-        linger=LINGER_S if isinstance(dispatcher, LoopDispatcher) else 0.0,
-        patience=patience,
-        tools=tools_by_name(tools),
-        redactor=redactor_of(redaction, named.values(), os.environ),
-        session_linger=linger,
-        on_restart=on_restart,
-        max_recoveries=max_recoveries,
-        random=random.Random(seed),  # noqa: S311 - jitter
-    )
-
-
-def _named(providers: Any) -> tuple[dict[str, Provider], dict[str, Manifest]]:
-    """Check the providers of a start, and tell them and their manifests by their names."""
-    if not isinstance(providers, Mapping | None):
-        raise invalid("providers", "must be a map from names to providers", providers)
-    named: dict[str, Provider] = dict(providers or {})
-    manifests: dict[str, Manifest] = {}
-    for name, provider in named.items():
-        check_id(name, "the name of a provider")
-        if not isinstance(provider, Provider):
-            raise invalid(f"providers[{name!r}]", "must be a provider (see asm_actors.Provider)", provider)
-        provider.name = name
-        manifests[name] = provider.capabilities()
-    return named, manifests

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field, frozen
 
-from asm_actors.config import Limits
+from asm_actors.config import TOOL_THREADS, Limits
+from asm_actors.cost.built_in import BUILT_IN_PRICES
 
 if TYPE_CHECKING:
     from asm_actors.capabilities.manifest import Manifest
+    from asm_actors.cost.pricing import PricingTable
     from asm_actors.ids import Ids
     from asm_actors.journal.store import Store
+    from asm_actors.policies.policy import Policy
     from asm_actors.providers.base import Provider
     from asm_actors.providers.retry import RetryPolicy
     from asm_actors.redaction.redactor import Redactor
@@ -106,6 +109,10 @@ class Services:
         session_linger: Seconds without work after which a session's actor leaves memory; None: never.
         on_restart: What becomes of a run that was under way when its process ended, unless the run says so itself.
         max_recoveries: How many crashes a run survives.
+        policy: What all runs may do and use; None: each as it says itself.
+        pricing: What models cost.
+        mcp_servers: Servers whose tools runs may use, by name.
+        tool_threads: Threads for tools that are plain functions.
         directory: What is open.
         random: Draws jitter.
     """
@@ -127,6 +134,10 @@ class Services:
     session_linger: float | None = None
     on_restart: str = "resume"
     max_recoveries: int = 3
+    policy: Policy | None = None
+    pricing: PricingTable = BUILT_IN_PRICES
+    mcp_servers: Mapping[str, Any] = field(factory=dict)
+    tool_threads: int = TOOL_THREADS
     directory: Directory = field(factory=Directory)
     random: random.Random = field(factory=random.Random)
 

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, Unpack
 
-from asm_actors.config import MAX_RECOVERIES, SESSION_LINGER, Limits
+from asm_actors.config import Limits
 from asm_actors.errors import AsmError, ErrorCode
-from asm_actors.ids import Ids
 from asm_actors.journal.store import Store
 from asm_actors.maintenance.registry import ArtifactRegistry, AsyncArtifactRegistry
 from asm_actors.maintenance.surface import AsyncMaintenance, Maintenance
 from asm_actors.providers.base import Provider
-from asm_actors.providers.retry import RetryPolicy
 from asm_actors.queries import AsyncQueries, Queries
-from asm_actors.redaction.settings import Redaction
-from asm_actors.running import Durability, StopReport, SystemBase, make_services
+from asm_actors.running import StopReport, SystemBase
 from asm_actors.serialization import check_seconds
 from asm_actors.services import Services
 from asm_actors.sessions.manager import AsyncSessionManager, SessionManager
 from asm_actors.signals import STOP_SIGNALS, wait_and_stop, wait_and_stop_async
+from asm_actors.starting import Durability, StartOptions, make_services
 from supervisors import Dispatcher, LoopDispatcher
 
 __all__ = ["ActorSystem", "AsyncActorSystem", "Durability", "StopReport"]
@@ -40,17 +38,8 @@ class ActorSystem(SystemBase):
         providers: Mapping[str, Provider] | None = None,
         limits: Limits | None = None,
         *,
-        durability: Durability = "commit",
-        retry: RetryPolicy | None = None,
-        ids: Ids | None = None,
         dispatcher: Dispatcher | None = None,
-        seed: int | None = None,
-        patience: float = 10.0,
-        tools: Iterable[Any] = (),
-        redaction: bool | Redaction = True,
-        linger: float | None = SESSION_LINGER,
-        on_restart: str = "resume",
-        max_recoveries: int = MAX_RECOVERIES,
+        **options: Unpack[StartOptions],
     ) -> Self:
         """Open the journal, start the tree, and take up what an earlier process left open.
 
@@ -58,21 +47,8 @@ class ActorSystem(SystemBase):
             journal: Directory of the LMDB journal, made if it is not there; or a store such as `MemoryStore()`.
             providers: Providers by the name under which sessions and runs ask for them.
             limits: How much may go on at once.
-            durability: ``commit``: every group commit is synced to the disk before anybody is told; ``interval``:
-                synced once a second (a loss of power may take the last second, a crash of the process nothing);
-                ``none``: when the operating system likes.
-            retry: When a failed turn is tried again.
-            ids: Makes ids; random ones by default.
             dispatcher: Runs the actors; by default a `LoopDispatcher` of the system's own.
-            seed: Of the jitter in retries; random by default.
-            patience: Seconds for which a failing commit is tried again before its writers are told.
-            tools: Tools of the host which runs may use: `Tool`s, or functions that are made into such.
-            redaction: Whether secrets are taken out of all that goes to the journal; or a `Redaction` that says how.
-            linger: Seconds without work after which a session leaves memory, until somebody asks for it; None: never.
-            on_restart: What becomes of a run that was under way when its process ended, unless the run says so
-                itself: ``resume`` after its last completed step, ``retry`` from its input (completed calls of tools
-                may be made again, none of unknown outcome without leave), or ``fail``.
-            max_recoveries: How many crashes a run survives; one more ends it as ``interrupted``.
+            **options: `StartOptions` has the names and what they mean.
 
         Raises:
             ValidationError: An argument is malformed.
@@ -88,16 +64,7 @@ class ActorSystem(SystemBase):
             providers,
             limits,
             dispatcher=chosen,
-            durability=durability,
-            retry=retry,
-            ids=ids,
-            seed=seed,
-            patience=patience,
-            tools=tools,
-            redaction=redaction,
-            linger=linger,
-            on_restart=on_restart,
-            max_recoveries=max_recoveries,
+            **options,
         )
         system = cls(services, chosen, owns_dispatcher=owns)
         system._begin()
@@ -178,17 +145,8 @@ class AsyncActorSystem(SystemBase):
         providers: Mapping[str, Provider] | None = None,
         limits: Limits | None = None,
         *,
-        durability: Durability = "commit",
-        retry: RetryPolicy | None = None,
-        ids: Ids | None = None,
         dispatcher: Dispatcher | None = None,
-        seed: int | None = None,
-        patience: float = 10.0,
-        tools: Iterable[Any] = (),
-        redaction: bool | Redaction = True,
-        linger: float | None = SESSION_LINGER,
-        on_restart: str = "resume",
-        max_recoveries: int = MAX_RECOVERIES,
+        **options: Unpack[StartOptions],
     ) -> Self:
         """Prepare a system; it starts when it is awaited or entered. Arguments as for `ActorSystem.start`.
 
@@ -204,16 +162,7 @@ class AsyncActorSystem(SystemBase):
             providers,
             limits,
             dispatcher=chosen,
-            durability=durability,
-            retry=retry,
-            ids=ids,
-            seed=seed,
-            patience=patience,
-            tools=tools,
-            redaction=redaction,
-            linger=linger,
-            on_restart=on_restart,
-            max_recoveries=max_recoveries,
+            **options,
         )
         return cls(services, chosen, owns_dispatcher=owns)
 

@@ -69,16 +69,16 @@ _TYPES: Final = tuple(EventType(name) for name in (
     "tool_call_completed", "tool_call_failed", "error_occurred", "error_recovered", "token_usage_updated",
     "turn_completed", "workspace_snapshot_taken", "workspace_diff_computed", "policy_violation",
     "tool_approval_requested", "tool_approval_granted", "tool_approval_denied", "run_recovered", "run_interrupted",
-    "session_forked", "session_deleted",
+    "session_forked", "session_deleted", "run_paused", "run_resumed", "transcript_compacted",
 ))
 _SESSION_FIELDS: Final = (
     "id", "agent_id", "status", "parent_session_id", "metadata", "context", "tags", "created_us", "updated_us",
-    "deleted_us", "provider", "idempotency_key", "last_sequence", "forked_at",
+    "deleted_us", "provider", "idempotency_key", "last_sequence", "forked_at", "options",
 )
 _RUN_FIELDS: Final = (
     "id", "session_id", "status", "input", "output", "error", "metadata", "turn_count", "token_usage", "cost_usd",
     "created_us", "started_us", "ended_us", "provider", "provider_metadata", "idempotency_key", "attempt", "options",
-    "recoveries", "from_sequence",
+    "recoveries", "from_sequence", "details",
 )
 _CURSOR_FIELDS: Final = ("name", "scope", "cursor", "created_us", "updated_us")
 # fmt: on

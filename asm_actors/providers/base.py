@@ -75,6 +75,15 @@ class TurnRequest(NamedTuple):
     input: Any = None
     """The run's input as the caller gave it."""
 
+    provider_session_id: str | None = None
+    """The provider's own name of the conversation which it is to go on with; None: it begins a new one."""
+
+    output_schema: Mapping[str, Any] | None = None
+    """JSON Schema which the answer's text shall fit."""
+
+    permission_mode: str | None = None
+    """How much an agent that calls tools on its own may do without asking: a `PermissionMode`."""
+
 
 @runtime_checkable
 class Provider(Protocol):

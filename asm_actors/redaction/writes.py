@@ -34,7 +34,7 @@ _PLAIN: Final = frozenset(
         EventType.TOKEN_USAGE_UPDATED,
     }
 )
-_PAYLOADS: Final = ("input", "output", "error", "options", "token_usage")
+_PAYLOADS: Final = ("input", "output", "error", "options", "token_usage", "details")
 _FIELDS: Final = (*_PAYLOADS, "metadata", "provider_metadata")
 _READ: Final = {names: attrgetter(*names) for names in (_PAYLOADS, _FIELDS)}
 _NOTHING: Final = (None,) * len(_FIELDS)
@@ -279,9 +279,12 @@ class WriteRedactor:
             if facts is not self._facts[0]:
                 self._facts = (facts, self._redactor.map(facts))
             facts = self._facts[1]
-        if context is session.context and facts is session.metadata:
+        options = session.options
+        if options:
+            options = self._redactor.map(options)
+        if context is session.context and facts is session.metadata and options is session.options:
             return session
-        return session.replace(context=context, metadata=facts)
+        return session.replace(context=context, metadata=facts, options=options)
 
     def run(self, run: Run) -> Run:
         """Return a run's record."""

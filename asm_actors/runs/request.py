@@ -51,6 +51,8 @@ def request_for(
         context=session.context,
         options=options if isinstance(options, Mapping) else {},
         input=run.input,
+        output_schema=run.options.get("output_schema"),
+        permission_mode=run.options.get("permission_mode"),
     )
 
 

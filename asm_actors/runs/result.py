@@ -62,6 +62,36 @@ class RunResult:
         return self.run.status
 
     @property
+    def continuation(self) -> dict[str, Any] | None:
+        """How it went on from the conversation before it: ``mode used messages``; None if it was not asked to."""
+        return self.run.details.get("continuation")
+
+    @property
+    def capabilities(self) -> dict[str, Any] | None:
+        """What was negotiated: ``status supported unsupported warnings``; None if nothing was asked for."""
+        return self.run.details.get("capabilities")
+
+    @property
+    def policy(self) -> dict[str, Any] | None:
+        """What its policy has to say: ``policy action violations metadata``; None if there is nothing."""
+        return self.run.details.get("policy")
+
+    @property
+    def workspace(self) -> dict[str, Any] | None:
+        """What became of its files; None if it had no workspace."""
+        return self.run.details.get("workspace")
+
+    @property
+    def routing(self) -> dict[str, Any] | None:
+        """Which provider answered, if a router chose it."""
+        return self.run.provider_metadata.get("routing")
+
+    @property
+    def object(self) -> Any:
+        """The answer as a JSON value that fits the run's ``output_schema``; None if it had none."""
+        return self.run.details.get("object")
+
+    @property
     def stop_reason(self) -> str | None:
         """Why the provider stopped, in its words."""
         return self.output.get("stop_reason")
@@ -89,6 +119,7 @@ class RunResult:
             "token_usage": stringify_keys(self.token_usage),
             "cost_usd": jsonable(self.cost_usd),
             "callback_failures": self.callback_failures,
+            "details": stringify_keys(self.run.details),
             "events": [event.to_map() for event in self.events],
         }
 

@@ -109,6 +109,8 @@ class Run:
         options: the options of its execution which must survive a restart, JSON.
         recoveries: how many times it was taken up again after a crash.
         from_sequence: the last sequence number of its session when it first started: its events come after that.
+        details: what the runtime adds, JSON: ``continuation capabilities policy workspace object pause``, as far as there
+            is something to tell; see `RunResult`.
     """
 
     id: str
@@ -131,6 +133,7 @@ class Run:
     options: dict[str, Any] = Factory(dict)
     recoveries: int = 0
     from_sequence: int | None = None
+    details: dict[str, Any] = Factory(dict)
 
     @classmethod
     def new(
@@ -302,6 +305,7 @@ class Run:
             "options": stringify_keys(self.options),
             "recoveries": self.recoveries,
             "from_sequence": self.from_sequence,
+            "details": stringify_keys(self.details),
         }
 
     @classmethod
@@ -334,6 +338,7 @@ class Run:
             options=fields.map("options"),
             recoveries=fields.integer("recoveries", least=0, default=0),
             from_sequence=fields.optional_integer("from_sequence", least=0),
+            details=fields.map("details"),
         )
 
 

@@ -9,7 +9,7 @@ from asm_actors.effects import AcquireSlot, Effect, LoadRun, Reply, SetTimer, Wr
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import EventType
 from asm_actors.runs.messages import DeadlineReached
-from asm_actors.runs.options import check_options
+from asm_actors.runs.options import check_options, merged_options
 from asm_actors.runs.run import Run, RunStatus
 from asm_actors.serialization import check_seconds, invalid, json_map
 from asm_actors.sessions import messages as m
@@ -88,7 +88,7 @@ def _submitted(run: Run, more: dict[str, Any], deadline_s: float | None, now: in
         more = {**more, "deadline_us": now + round(deadline_s * 1_000_000)}
     if not more and run.options.get("submitted"):
         return run
-    return run.replace(options={**run.options, **more, "submitted": True})
+    return run.replace(options={**merged_options(run.options, more), "submitted": True})
 
 
 def _await(state: SessionState, message: m.AwaitRun, now: int, reply: Any) -> list[Effect]:

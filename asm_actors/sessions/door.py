@@ -14,6 +14,7 @@ from typing import Any
 from asm_actors.capabilities.resolver import CapabilityResolver
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.redaction.naming import check_record
+from asm_actors.runs.options import merged_options
 from asm_actors.runs.request import provider_of
 from asm_actors.runs.run import Run
 from asm_actors.serialization import check_text, invalid
@@ -81,6 +82,9 @@ def admit(services: Services, state: SessionState, message: Any) -> Any:
 
 
 def _admit_run(services: Services, session: Session, run: Run, wanted: CapabilityResolver | None) -> Run:
+    defaults = session.options.get("run_options")
+    if defaults:
+        run = run.replace(options=merged_options(defaults, run.options))
     name = known_provider(services, provider_of(session, run, services.default_provider))
     check_provider(services, name)
     return run if wanted is None else negotiated(services, name, run, wanted)

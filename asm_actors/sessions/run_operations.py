@@ -12,7 +12,7 @@ from asm_actors.providers.base import messages_from_input
 from asm_actors.runs.options import RunOptions, run_options
 from asm_actors.runs.result import RunResult
 from asm_actors.runs.run import Run, RunStatus
-from asm_actors.serialization import check_id, json_map
+from asm_actors.serialization import check_id
 from asm_actors.sessions import messages as m
 from asm_actors.sessions.admission import check_deadline
 from asm_actors.sessions.carrying import Carrying, chosen
@@ -36,14 +36,10 @@ class RunOperations(Carrying):
         id: str | None = None,  # noqa: A002 - as above
         provider: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        adapter_opts: Mapping[str, Any] | None = None,
         required_capabilities: Iterable[str] = (),
         optional_capabilities: Iterable[str] = (),
         idempotency_key: str | None = None,
-        tools: Iterable[str] | None = None,
-        max_turns: int | None = None,
-        on_restart: str | None = None,
-        on_unknown_outcome: str | None = None,
+        **options: Unpack[RunOptions],
     ) -> Future[Run]:
         """Create a run without executing it; see `execute_run`.
 
@@ -54,20 +50,10 @@ class RunOperations(Carrying):
             id: Its id, if the caller chooses it.
             provider: Another provider than the session's.
             metadata: The caller's own facts, JSON.
-            adapter_opts: Options for the provider, such as ``model`` or ``max_tokens``.
             required_capabilities: Capability types which the provider must have.
-            optional_capabilities: Types whose absence is only noted, in the run's ``options``.
+            optional_capabilities: Types whose absence is only noted, in the run's ``details``.
             idempotency_key: A repeated call with the same key returns the same run.
-            tools: Names of the host's tools which it may use; by default all that its session allows.
-            max_turns: Turns that it may take; by default 50.
-            on_restart: What becomes of it if its process ends while it is under way: ``resume`` after its last
-                completed step, ``retry`` from its input, or ``fail``; by default as the system was started. A retry
-                may make completed calls of tools again; with one of unknown outcome it follows `on_unknown_outcome`.
-            on_unknown_outcome: What becomes then of a call of a tool which had begun, whose end is not recorded, and
-                which is not safe to repeat: ``fail`` the run (default), ``ask`` for an approval to repeat it (see
-                `grant_approval`), or ``report`` to the model that its outcome is unknown. If `on_restart` is
-                ``retry``, a grant has the run begun again from its input, a denial ends it as ``outcome_unknown``,
-                and a run whose model is told is resumed.
+            **options: How it is executed: `RunOptions` has the names and what they mean.
 
         Returns:
             The run, once it is durable.
@@ -85,14 +71,10 @@ class RunOperations(Carrying):
             id=id,
             provider=provider,
             metadata=metadata,
-            adapter_opts=adapter_opts,
             required_capabilities=required_capabilities,
             optional_capabilities=optional_capabilities,
             idempotency_key=idempotency_key,
-            tools=tools,
-            max_turns=max_turns,
-            on_restart=on_restart,
-            on_unknown_outcome=on_unknown_outcome,
+            options=options,
         )
         return self._make_run(m.CreateRun(run, wanted), has_chosen_id=id is not None)
 
@@ -104,15 +86,11 @@ class RunOperations(Carrying):
         id: str | None = None,  # noqa: A002 - as above
         provider: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        adapter_opts: Mapping[str, Any] | None = None,
         required_capabilities: Iterable[str] = (),
         optional_capabilities: Iterable[str] = (),
         idempotency_key: str | None = None,
         deadline: float | None = None,
-        tools: Iterable[str] | None = None,
-        max_turns: int | None = None,
-        on_restart: str | None = None,
-        on_unknown_outcome: str | None = None,
+        **options: Unpack[RunOptions],
     ) -> Future[Run]:
         """Create a run and have it executed in its turn; returns as soon as that is durable.
 
@@ -122,16 +100,12 @@ class RunOperations(Carrying):
             id: Its id.
             provider: Another provider.
             metadata: Facts.
-            adapter_opts: Options for the provider.
             required_capabilities: What the provider must have.
             optional_capabilities: What it may lack.
             idempotency_key: A repeated call with the same key returns the same run; one that was only created is put
                 in line.
             deadline: Seconds the run may take from now, waiting included; then it ends as ``timeout``.
-            tools: Names of tools.
-            max_turns: A bound.
-            on_restart: After the end of its process.
-            on_unknown_outcome: After the end of its process.
+            **options: How it is executed: `RunOptions`.
 
         Raises:
             ConcurrencyError: ``max_runs_exceeded``: the session's queue is full; ``invalid_operation``: the session
@@ -144,32 +118,24 @@ class RunOperations(Carrying):
             id=id,
             provider=provider,
             metadata=metadata,
-            adapter_opts=adapter_opts,
             required_capabilities=required_capabilities,
             optional_capabilities=optional_capabilities,
             idempotency_key=idempotency_key,
             marks={"submitted": True},
-            tools=tools,
-            max_turns=max_turns,
-            on_restart=on_restart,
-            on_unknown_outcome=on_unknown_outcome,
+            options=options,
         )
         message = m.SubmitRun(run, check_deadline(deadline), wanted)
         return self._make_run(message, has_chosen_id=id is not None)
 
     def execute_run(
-        self,
-        run_id: str,
-        *,
-        deadline: float | None = None,
-        adapter_opts: Mapping[str, Any] | None = None,
+        self, run_id: str, *, deadline: float | None = None, **options: Unpack[RunOptions]
     ) -> Future[RunResult]:
         """Execute a run that was created, in its turn, and wait for its result. One that is under way is awaited.
 
         Args:
             run_id: Which run.
             deadline: Seconds it may take from now, waiting included.
-            adapter_opts: Options for the provider, over those of `start_run`.
+            **options: How it is executed, over what `start_run` was given: `RunOptions`.
 
         Raises:
             AsmError: How the run ended, if it did not complete: its own error, ``cancelled``, ``timeout``.
@@ -177,8 +143,8 @@ class RunOperations(Carrying):
             ResourceError: ``run_not_found``.
         """
         run_id = check_id(run_id, "run_id")
-        options = None if adapter_opts is None else {"adapter_opts": json_map(adapter_opts, "adapter_opts")}
-        message = m.ExecuteRun(run_id, check_deadline(deadline), options)
+        more = run_options(options, self._services.tools) or None
+        message = m.ExecuteRun(run_id, check_deadline(deadline), more)
         return deliver_to_run(self._services, run_id, message, ResultDelivery(self._services))
 
     def await_run(self, run_id: str) -> Future[RunResult]:
@@ -201,14 +167,10 @@ class RunOperations(Carrying):
         context: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         tags: Iterable[str] = (),
-        adapter_opts: Mapping[str, Any] | None = None,
         required_capabilities: Iterable[str] = (),
         optional_capabilities: Iterable[str] = (),
         deadline: float | None = None,
-        tools: Iterable[str] | None = None,
-        max_turns: int | None = None,
-        on_restart: str | None = None,
-        on_unknown_outcome: str | None = None,
+        **options: Unpack[RunOptions],
     ) -> Future[RunResult]:
         """Make a session, execute one run in it, complete it, and return the result.
 
@@ -219,14 +181,10 @@ class RunOperations(Carrying):
             context: See `start_session`.
             metadata: Facts for session and run.
             tags: Labels of the session.
-            adapter_opts: Options for the provider.
             required_capabilities: See `start_run`.
             optional_capabilities: See `start_run`.
             deadline: Seconds it may take in all.
-            tools: See `start_run`.
-            max_turns: See `start_run`.
-            on_restart: See `start_run`.
-            on_unknown_outcome: See `start_run`.
+            **options: How it is executed: `RunOptions`.
 
         Raises:
             AsmError: How the run ended, if it did not complete; the session has failed (or was cancelled) with it.
@@ -238,14 +196,10 @@ class RunOperations(Carrying):
             context=context,
             metadata=metadata,
             tags=tags,
-            adapter_opts=adapter_opts,
             required_capabilities=required_capabilities,
             optional_capabilities=optional_capabilities,
             deadline=deadline,
-            tools=tools,
-            max_turns=max_turns,
-            on_restart=on_restart,
-            on_unknown_outcome=on_unknown_outcome,
+            **options,
         )[0]
 
     def once(
@@ -257,8 +211,10 @@ class RunOperations(Carrying):
         context: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         tags: Iterable[str] = (),
+        required_capabilities: Iterable[str] = (),
+        optional_capabilities: Iterable[str] = (),
         deadline: float | None = None,
-        **of_run: Any,
+        **options: Unpack[RunOptions],
     ) -> tuple[Future[RunResult], Run]:
         """As `run_once`; also the run, which can be followed."""
         services = self._services
@@ -273,9 +229,15 @@ class RunOperations(Carrying):
             provider=name,
         )
         check_names(services, session, has_chosen_id=False)
-        marks = {"submitted": True, "once": True}
         run, wanted = self._new_run(
-            session.id, input, provider=name, metadata=metadata, marks=marks, **of_run
+            session.id,
+            input,
+            provider=name,
+            metadata=metadata,
+            required_capabilities=required_capabilities,
+            optional_capabilities=optional_capabilities,
+            marks={"submitted": True, "once": True},
+            options=options,
         )
         if wanted is not None:
             run = negotiated(services, name, run, wanted)
@@ -293,12 +255,11 @@ class RunOperations(Carrying):
         id: str | None = None,  # noqa: A002 - as above
         provider: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        adapter_opts: Mapping[str, Any] | None = None,
         required_capabilities: Iterable[str] = (),
         optional_capabilities: Iterable[str] = (),
         idempotency_key: str | None = None,
         marks: Mapping[str, Any] | None = None,
-        **given: Unpack[RunOptions],
+        options: RunOptions,
     ) -> tuple[Run, CapabilityResolver | None]:
         services = self._services
         session_id = check_id(session_id, "session_id")
@@ -307,9 +268,9 @@ class RunOperations(Carrying):
         if named is not None:
             check_provider(services, named)
         # The marks tell a later life of the session how the run came to be (see `sessions.recovery`).
-        options = run_options(given, services.tools) | dict(marks or {})
-        if adapter_opts is not None and (for_provider := json_map(adapter_opts, "adapter_opts")):
-            options["adapter_opts"] = for_provider
+        found = run_options(options, services.tools) if options else {}
+        if marks:
+            found |= marks
         wanted = None
         if required_capabilities or optional_capabilities:
             wanted = CapabilityResolver.new(required=required_capabilities, optional=optional_capabilities)
@@ -321,7 +282,7 @@ class RunOperations(Carrying):
             metadata=metadata,
             provider=provider,
             idempotency_key=idempotency_key,
-            options=options or None,
+            options=found or None,
         )
         check_names(services, run, has_chosen_id=id is not None)
         return run, wanted

@@ -86,6 +86,7 @@ class Session:
         idempotency_key: the caller's key which makes a repeated start the same session.
         last_sequence: the sequence number of its last event, 0 before the first.
         forked_at: for a fork, the last sequence number that it shares with :attr:`parent_session_id`; None: it is none.
+        options: what it says about its runs, JSON: see `sessions.options`.
     """
 
     id: str
@@ -102,6 +103,7 @@ class Session:
     idempotency_key: str | None = None
     last_sequence: int = 0
     forked_at: int | None = None
+    options: dict[str, Any] = Factory(dict)
 
     @classmethod
     def new(
@@ -116,6 +118,7 @@ class Session:
         tags: Iterable[str] = (),
         provider: str | None = None,
         idempotency_key: str | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Session:
         """Check what a caller asks for, copy it, and return a pending session.
 
@@ -129,6 +132,7 @@ class Session:
             tags: names.
             provider: a provider's name.
             idempotency_key: the caller's key for this start.
+            options: JSON.
 
         Raises:
             ValidationError: a field is missing or malformed; the message names it.
@@ -145,6 +149,7 @@ class Session:
             updated_us=us,
             provider=check_optional_id(provider, "provider"),
             idempotency_key=check_optional_id(idempotency_key, "idempotency_key"),
+            options=json_map(options, "options"),
         )
 
     def __hash__(self) -> int:
@@ -214,6 +219,7 @@ class Session:
             "idempotency_key": self.idempotency_key,
             "last_sequence": self.last_sequence,
             "forked_at": self.forked_at,
+            "options": stringify_keys(self.options),
         }
 
     @classmethod
@@ -240,6 +246,7 @@ class Session:
             idempotency_key=fields.optional_id("idempotency_key"),
             last_sequence=fields.integer("last_sequence", least=0, default=0),
             forked_at=fields.optional_integer("forked_at", least=1),
+            options=fields.map("options"),
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal.query import SessionQuery, check_count, check_flag
@@ -13,6 +13,7 @@ from asm_actors.sessions import messages as m
 from asm_actors.sessions.carrying import Carrying, chosen
 from asm_actors.sessions.delivery import Delivery, ask_sessions
 from asm_actors.sessions.door import check_names
+from asm_actors.sessions.options import SessionOptions, session_options
 from asm_actors.sessions.requests import Claim, Deliver
 from asm_actors.sessions.session import Session, SessionStatus
 from supervisors import Future
@@ -34,6 +35,7 @@ class SessionOperations(Carrying):
         tags: Iterable[str] = (),
         parent_session_id: str | None = None,
         idempotency_key: str | None = None,
+        **options: Unpack[SessionOptions],
     ) -> Future[Session]:
         """Make a session; it is pending until it is activated.
 
@@ -46,6 +48,7 @@ class SessionOperations(Carrying):
             tags: Labels to find it by.
             parent_session_id: A session it belongs to.
             idempotency_key: A repeated start with the same key returns the same session.
+            **options: What it says about its runs: `SessionOptions` has the names and what they mean.
 
         Returns:
             The session, once it is durable.
@@ -65,6 +68,7 @@ class SessionOperations(Carrying):
             tags=tags,
             provider=self._provider(provider),
             idempotency_key=idempotency_key,
+            options=session_options(options, services.tools) if options else None,
         )
         key, id = session.idempotency_key, None if id is None else session.id  # noqa: A001 - as above
         check_names(services, session, has_chosen_id=id is not None)

@@ -63,6 +63,7 @@ class SimulatedSystem:
         max_recoveries: How many crashes a run survives.
         on_step: Called before every step of the simulation; may crash actors (`SimulationDispatcher.crash`).
         ids: Makes ids; by default they count up.
+        **options: Others of `StartOptions`.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class SimulatedSystem:
         max_recoveries: int = MAX_RECOVERIES,
         on_step: OnStep | None = None,
         ids: Ids | None = None,
+        **options: Any,
     ) -> None:
         self.seed = seed
         self.providers: Mapping[str, Provider] = (
@@ -97,6 +99,7 @@ class SimulatedSystem:
         self.on_restart = on_restart
         self.max_recoveries = max_recoveries
         self.on_step = on_step
+        self.options = options
         self.ids: Ids = SequentialIds() if ids is None else ids
         self.clock = ManualClock()
         self.dispatcher: SimulationDispatcher
@@ -123,6 +126,7 @@ class SimulatedSystem:
                 tools=self.tools,
                 on_restart=self.on_restart,
                 max_recoveries=self.max_recoveries,
+                **self.options,
             )
         except BaseException:
             self.dispatcher.close()
