@@ -28,6 +28,7 @@ __all__ = [
     "normalize_batch",
     "resolve_type",
     "sort_events",
+    "time_or",
 ]
 
 _E = TypeVar("_E", bound=Event)
@@ -93,7 +94,7 @@ def normalize(
     event_type = resolve_type(named)
     event = NormalizedEvent.new(
         id=normalized_event_id(context.base_id, index),
-        now=_time(raw.get("timestamp"), context.now),
+        now=time_or(raw.get("timestamp"), context.now),
         type=event_type,
         session_id=context.session_id,
         run_id=context.run_id,
@@ -208,7 +209,8 @@ def _metadata(original: dict[str, Any]) -> dict[str, Any]:
     return metadata
 
 
-def _time(found: object, now: int) -> int:
+def time_or(found: object, now: int) -> int:
+    """Return a raw event's own time if it can be read, else the present."""
     try:
         if isinstance(found, datetime):
             return us_from_time(found, "timestamp")

@@ -10,11 +10,11 @@ from typing import Any, Final
 from attrs import frozen
 
 from asm_actors.config import ERROR_TEXT_MAX_BYTES, ERROR_TEXT_MAX_LINES
-from asm_actors.errors import AsmError
+from asm_actors.errors import AsmError, ErrorCategory, ErrorCode
 from asm_actors.jsonable import INT_MAX, INT_MIN, jsonable, stringify_keys
 from asm_actors.serialization import Fields, check_id
 
-__all__ = ["DEFAULT_PROVIDER_MESSAGE", "ProviderErrorInfo", "ProviderErrorKind"]
+__all__ = ["DEFAULT_PROVIDER_MESSAGE", "ProviderErrorInfo", "ProviderErrorKind", "clip_error", "sign"]
 
 DEFAULT_PROVIDER_MESSAGE: Final = "Provider execution failed"
 """The message of an error about which the provider said nothing."""
@@ -129,6 +129,46 @@ class ProviderErrorInfo:
             stderr=fields.optional_text("stderr"),
             truncated=True if fields.boolean("truncated", default=False) else None,
         )
+
+
+def clip_error(error: AsmError, *, max_lines: int, max_bytes: int) -> None:
+    """Cut the error output that an error of a provider brings along, so that what is kept of it has a bound.
+
+    Args:
+        error: it is changed where it stands; without error output, or with a short one, it stays as it is.
+        max_lines: lines that are kept.
+        max_bytes: bytes that are kept, after the lines.
+    """
+    told = error.provider_error
+    if told is None or told.get("stderr") is None:
+        return
+    stderr, was_cut = _clip(told["stderr"], max_lines, max_bytes)
+    if was_cut:
+        # A new map: an error may be raised for several runs.
+        error.provider_error = {**told, "stderr": stderr, "truncated": True}
+
+
+def sign(error: AsmError, provider: str | None) -> None:
+    """Have an error of a provider tell what the provider said in its normal form, also if it had not said anything.
+
+    Args:
+        error: it is changed where it stands; one that already tells it, or is no provider's, stays as it is.
+        provider: the name of whoever failed, if that is known.
+    """
+    if error.category is not ErrorCategory.PROVIDER or error.provider_error is not None:
+        return
+    told = {"kind": _KINDS.get(error.code), "message": error.message}
+    info, details = ProviderErrorInfo.normalize(provider, told, details=error.details)
+    error.provider_error, error.details = info.to_map(), details
+
+
+_KINDS: Final[Mapping[ErrorCode, ProviderErrorKind]] = {
+    ErrorCode.PROVIDER_TIMEOUT: ProviderErrorKind.TIMEOUT,
+    ErrorCode.PROVIDER_RATE_LIMITED: ProviderErrorKind.RATE_LIMIT,
+    ErrorCode.PROVIDER_AUTHENTICATION_FAILED: ProviderErrorKind.AUTHENTICATION,
+    ErrorCode.PROVIDER_QUOTA_EXCEEDED: ProviderErrorKind.QUOTA_EXCEEDED,
+    ErrorCode.PROVIDER_UNAVAILABLE: ProviderErrorKind.CONNECTION_ERROR,
+}
 
 
 def _raw(details: object, key: str) -> object:

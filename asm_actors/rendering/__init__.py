@@ -1,0 +1,1 @@
+"""Rendering: events as text for people, and where that text goes."""
