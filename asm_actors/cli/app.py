@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
+from asm_actors.cli.approvals import approvals
 from asm_actors.cli.ask import run
 from asm_actors.cli.cancel import cancel
 from asm_actors.cli.common import FAILED, INTERRUPTED, MISTAKE, Failure, failure_of
@@ -23,6 +24,7 @@ from asm_actors.cli.follow import events
 from asm_actors.cli.history import fork, transcript
 from asm_actors.cli.journal import journal
 from asm_actors.cli.look import runs, sessions, show
+from asm_actors.cli.settings import config
 from asm_actors.errors import AsmError
 
 __all__ = ["main"]
@@ -155,5 +157,18 @@ def main() -> None:
     """
 
 
-for _command in (demo, run, sessions, runs, events, show, transcript, fork, cancel, journal):
+for _command in (
+    demo,
+    run,
+    sessions,
+    runs,
+    events,
+    show,
+    transcript,
+    fork,
+    cancel,
+    approvals,
+    config,
+    journal,
+):
     main.add_command(_with_text(_command))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -17,12 +18,16 @@ from asm_actors.cli.common import (
     hint,
     journal_option,
     json_option,
+    open_for_reading,
 )
+from asm_actors.cli.configured import config_option, configuration, journal_of, read_map
+from asm_actors.cli.showing import Shower, format_option, shower
 from asm_actors.cli.text import printable
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import Event, EventType
 from asm_actors.journal.lmdb_presence import is_there
 from asm_actors.journal.lmdb_store import LmdbStore
+from asm_actors.policies.policy import Policy
 from asm_actors.providers.anthropic import AnthropicProvider
 from asm_actors.providers.base import Provider, TurnRequest, prompt_from_input
 from asm_actors.providers.script import Script, text
@@ -55,7 +60,28 @@ _ENDS: Final = frozenset(
     metavar="SECONDS",
     help="End the run as timeout after so long.",
 )
+@click.option(
+    "--continue",
+    "continued",
+    metavar="SESSION",
+    help="Go on with the conversation of SESSION; of one that is over a fork is made.",
+)
+@click.option(
+    "--max-cost",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="USD",
+    help="Cancel the run when it has cost more; the model's price must be known.",
+)
+@click.option(
+    "--policy",
+    "policy_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="What the run may do and use: the fields of a policy, TOML or JSON.",
+)
+@config_option
 @journal_option
+@format_option("answer", "by default the answer alone.")
 @json_option
 def run(
     *,
@@ -64,7 +90,12 @@ def run(
     model: str | None,
     instructions: str | None,
     deadline: float | None,
+    continued: str | None,
+    max_cost: float | None,
+    policy_file: Path | None,
+    config_file: Path | None,
     journal: Path,
+    style: str | None,
     as_json: bool,
 ) -> None:
     """Ask QUESTION and print the answer as it arrives; "-" reads it from standard input.
@@ -75,24 +106,68 @@ def run(
         question = sys.stdin.read().strip()
     if not question.strip():
         raise Failure("the question is empty")
-    chosen = _provider(provider, model)
+    if continued is not None and instructions is not None:
+        raise Failure("--system is for a new session: the one of --continue has its own instructions")
+    show = shower(style, _print_piece, as_json=as_json)
+    config = journal_of(configuration(config_file)[0], journal)
+    journal = Path(str(config.journal))
+    policies = _policies(policy_file, max_cost)
+    chosen = _provider(provider, model or config.claude_default_model)
     _check_open_runs(journal, provider)
-    context = {"system_prompt": instructions} if instructions else None
-    with ActorSystem.start(journal, {provider: chosen}) as system:
+    if continued is not None:
+        _check_session(journal, continued)
+    with ActorSystem.from_config(config, {provider: chosen}) as system:
         sessions = system.sessions
-        session = sessions.start_session(agent_id="asm-run", context=context, tags=["asm-run"])
-        sessions.activate_session(session.id)
+        session_id = _session(sessions, continued, instructions)
         started = sessions.submit_run(
-            session.id, {"messages": [{"role": "user", "content": question}]}, deadline=deadline
+            session_id,
+            {"messages": [{"role": "user", "content": question}]},
+            provider=provider,
+            deadline=deadline,
+            policies=policies or None,
+            continuation="auto" if continued is not None else None,
         )
-        interrupted = _print_answer(sessions, started, as_json)
-        _finish(sessions, started, journal, as_json, interrupted)
+        interrupted = _print_answer(sessions, started, show)
+        _finish(sessions, started, journal, show, interrupted, is_own=continued is None)
 
 
-def _provider(name: str, model: str | None) -> Provider:
+def _policies(file: Path | None, max_cost: float | None) -> list[Policy]:
+    """What the run may do and use, beside what the settings say."""
+    policies: list[Policy] = []
+    try:
+        if file is not None:
+            policies.append(Policy.from_map(read_map(file, "the policy")))
+        if max_cost is not None:
+            policies.append(Policy(name="max-cost", limits={"max_cost_usd": max_cost}))
+    except AsmError as error:
+        raise failure_of(error) from error
+    return policies
+
+
+def _check_session(journal: Path, session_id: str) -> None:
+    """Refuse a session that is not there before anything is written."""
+    with open_for_reading(journal) as store:
+        store.head(session_id)
+
+
+def _session(sessions: SessionManager, continued: str | None, instructions: str | None) -> str:
+    """Make a session, or go on with one; return its id."""
+    if continued is None:
+        context = {"system_prompt": instructions} if instructions else None
+        session = sessions.start_session(agent_id="asm-run", context=context, tags=["asm-run"])
+        return sessions.activate_session(session.id).id
+    known = sessions.get_session(continued)
+    if known.is_terminal:
+        known = sessions.fork_session(continued)
+        told = f"{continued} is over: this goes on in its fork {known.id}"
+        click.echo(click.style(told, dim=True), err=True)
+    return sessions.activate_session(known.id).id
+
+
+def _provider(name: str, model: str) -> Provider:
     if name == "mock":
         return ScriptedProvider(_stand_in, delay=0.02)
-    chosen = AnthropicProvider(model) if model else AnthropicProvider()
+    chosen = AnthropicProvider(model)
     try:
         chosen.check()
     except AsmError as error:
@@ -136,7 +211,7 @@ def _provider_of(store: LmdbStore, run: Run) -> str | None:
     return run.provider or store.session(run.session_id).provider
 
 
-def _print_answer(sessions: SessionManager, run: Run, as_json: bool) -> bool:
+def _print_answer(sessions: SessionManager, run: Run, show: Shower) -> bool:
     """Print events as they become durable, up to the run's end.
 
     Returns:
@@ -150,7 +225,9 @@ def _print_answer(sessions: SessionManager, run: Run, as_json: bool) -> bool:
             with sessions.subscribe(run.session_id, run_id=run.id, after=cursor) as subscription:
                 for event in subscription:
                     cursor = event.sequence_number or cursor
-                    _print_event(event, as_json)
+                    show(event)
+                    if event.type is EventType.TOOL_APPROVAL_REQUESTED:
+                        _decide(sessions, event)
                     if event.type in _ENDS:
                         return interrupted
         except KeyboardInterrupt:
@@ -160,10 +237,27 @@ def _print_answer(sessions: SessionManager, run: Run, as_json: bool) -> bool:
             sessions.cancel_run(run.id, reason="interrupted by the user")
 
 
-def _print_event(event: Event, as_json: bool) -> None:
-    if as_json:
-        echo_json(event.to_map())
-    elif event.type is EventType.MESSAGE_STREAMED:
+def _decide(sessions: SessionManager, event: Event) -> None:
+    """Ask whoever sits there about a call of a tool; where nobody does, it is denied instead of waited for."""
+    assert event.run_id is not None
+    call_id = str(event.data.get("tool_call_id"))
+    call = f"{event.data.get('tool_name')} {json.dumps(event.data.get('tool_input'), ensure_ascii=False)}"
+    try:
+        if not sys.stdin.isatty():
+            sessions.deny_approval(event.run_id, call_id, by="asm run", reason="nobody is there to be asked")
+        elif click.confirm(
+            f"\n{printable(str(event.data.get('question') or ''))}\nallow {printable(call)}?", err=True
+        ):
+            sessions.grant_approval(event.run_id, call_id, by="asm run")
+        else:
+            sessions.deny_approval(event.run_id, call_id, by="asm run", reason="the user said no")
+    except AsmError as error:
+        if error.code is not ErrorCode.INVALID_OPERATION:  # decided meanwhile, or its time was over
+            raise
+
+
+def _print_piece(event: Event) -> None:
+    if event.type is EventType.MESSAGE_STREAMED:
         piece = str(event.data.get("content", ""))
         click.echo(printable(piece) if sys.stdout.isatty() else piece, nl=False)
     elif event.type is EventType.ERROR_OCCURRED and event.data.get("retry_in_s") is not None:
@@ -171,17 +265,21 @@ def _print_event(event: Event, as_json: bool) -> None:
         click.echo(f"{message}; trying again in {event.data['retry_in_s']:.1f} s", err=True)
 
 
-def _finish(sessions: SessionManager, run: Run, journal: Path, as_json: bool, interrupted: bool) -> None:
-    """End the session like its run, and say how it went."""
-    if not as_json:
+def _finish(
+    sessions: SessionManager, run: Run, journal: Path, show: Shower, interrupted: bool, *, is_own: bool
+) -> None:
+    """Say how it went, and end the session like its run if it was made for this run."""
+    as_json = show.as_json
+    show.end()
+    if show.is_plain:
         click.echo()
     final = sessions.get_run(run.id)
     try:
         result = sessions.await_run(run.id)
     except AsmError as error:
-        if error.code is ErrorCode.CANCELLED:
+        if is_own and error.code is ErrorCode.CANCELLED:
             sessions.cancel_session(run.session_id, reason="run_cancelled")
-        else:
+        elif is_own:
             sessions.fail_session(run.session_id, error)
         _print_result(final, as_json)
         if interrupted:
@@ -191,12 +289,27 @@ def _finish(sessions: SessionManager, run: Run, journal: Path, as_json: bool, in
         raise Failure(
             f"{failure.message}; see: {_show(run, journal)}", failure.exit_code or FAILED
         ) from error
-    sessions.complete_session(run.session_id)
+    if is_own:
+        sessions.complete_session(run.session_id)
     _print_result(final, as_json)
     if not as_json:
         used = result.token_usage
         tokens = f"{used.get('input_tokens', 0):,} tokens in, {used.get('output_tokens', 0):,} out"
-        click.echo(click.style(f"{tokens}; see it again with: {_show(run, journal)}", dim=True), err=True)
+        cost = "" if result.cost_usd is None else f", ${result.cost_usd:.4f}"
+        _warn(final)
+        click.echo(
+            click.style(f"{tokens}{cost}; see it again with: {_show(run, journal)}", dim=True), err=True
+        )
+
+
+def _warn(run: Run) -> None:
+    """Say what its policy could not do."""
+    metadata = (run.details.get("policy") or {}).get("metadata") or {}
+    for warning in metadata.get("warnings") or ():
+        if warning.get("warning") == "missing_cost_rates":
+            models = ", ".join(warning.get("unpriced") or ())
+            text = f"nobody knows what {models} costs, so no limit of cost counted; set pricing_table"
+            click.echo(f"{click.style('warning:', fg='yellow', bold=True)} {printable(text)}", err=True)
 
 
 def _print_result(run: Run, as_json: bool) -> None:

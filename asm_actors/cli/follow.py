@@ -7,14 +7,16 @@ there are no wake-ups, so following looks at the last place every now and then, 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import click
 from attrs import frozen
 
-from asm_actors.cli.common import Failure, echo_json, journal_option, json_option, open_for_reading
+from asm_actors.cli.common import Failure, journal_option, json_option, open_for_reading
+from asm_actors.cli.showing import format_option, shower
 from asm_actors.cli.text import event_line
 from asm_actors.events import Event, EventType
 from asm_actors.journal.lmdb_store import LmdbStore
@@ -67,6 +69,7 @@ class _Wanted:
 @click.option("--type", "types", multiple=True, metavar="T", help="Only of this type; may be repeated.")
 @click.option("--run", "run_id", metavar="RUN", help="Only of this run.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many.")
+@format_option("lines", "by default one line for each.")
 @json_option
 def events(
     *,
@@ -77,6 +80,7 @@ def events(
     types: tuple[str, ...],
     run_id: str | None,
     limit: int | None,
+    style: str | None,
     as_json: bool,
 ) -> None:
     """Print events in order: of one SESSION, of one run, or of the whole journal.
@@ -88,13 +92,14 @@ def events(
         if run_id is not None:
             session = _session_of(store, run_id, session)
         wanted = _Wanted(session, run_id, types, after, follow)
-        for count, event in enumerate(_read(store, wanted), start=1):
-            if as_json:
-                echo_json(event.to_map())
-            else:
-                click.echo(event_line(event, with_session=session is None))
-            if count == limit:
-                return
+        show = shower(style, _line_of(with_session=session is None), as_json=as_json)
+        for event in islice(_read(store, wanted), limit):
+            show(event)
+        show.end()
+
+
+def _line_of(*, with_session: bool) -> Callable[[Event], None]:
+    return lambda event: click.echo(event_line(event, with_session=with_session))
 
 
 def _check_types(types: tuple[str, ...]) -> None:

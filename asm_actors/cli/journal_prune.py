@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import click
 
 from asm_actors.cli.common import FAILED, Failure, echo_json, journal_option, json_option
+from asm_actors.cli.configured import config_option, configuration, read_map
 from asm_actors.cli.journal_look import echo_problems
 from asm_actors.cli.text import details
 from asm_actors.cli.working import open_for_writing, showing, step_shower
@@ -33,8 +32,10 @@ _DAYS = click.IntRange(min=1)
     "--policy",
     "policy_file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="A TOML or JSON file with the fields of a retention policy; options below come on top.",
+    help="A TOML or JSON file with the fields of a retention policy, instead of the settings (retention_…); options "
+    "below come on top.",
 )
+@config_option
 @click.option("--max-session-age-days", type=_DAYS, help="Hide sessions that were created longer ago.")
 @click.option(
     "--max-completed-session-age-days",
@@ -86,6 +87,7 @@ def prune(
     *,
     journal: Path,
     policy_file: Path | None,
+    config_file: Path | None,
     archive: Path | None,
     artifacts: Path | None,
     dry_run: bool,
@@ -103,7 +105,7 @@ def prune(
         asm journal prune --max-events-per-session 10000 --exempt-tag keep
     """  # noqa: D301 - click's mark before lines that are kept as they are
     try:
-        policy = _policy(policy_file, archive, given)
+        policy = _policy(policy_file, config_file, archive, given)
         files = None if artifacts is None else FileArtifactStore(artifacts)
     except AsmError as error:
         raise Failure(error.message) from error
@@ -127,9 +129,12 @@ def prune(
         ctx.exit(FAILED)
 
 
-def _policy(file: Path | None, archive: Path | None, given: dict[str, Any]) -> RetentionPolicy:
-    """Put a policy together: the file's fields, and over them what was given on the command line."""
-    fields: dict[str, Any] = {} if file is None else _read(file)
+def _policy(
+    file: Path | None, config_file: Path | None, archive: Path | None, given: dict[str, Any]
+) -> RetentionPolicy:
+    """Put a policy together: the fields of a file or of the settings, and over them what the command line says."""
+    settings = configuration(config_file)[0].retention_policy().to_map()
+    fields = settings if file is None else read_map(file, "the policy")
     fields.update({name: value for name, value in given.items() if value not in (None, ())})
     store = None
     if archive is not None:
@@ -138,17 +143,3 @@ def _policy(file: Path | None, archive: Path | None, given: dict[str, Any]) -> R
     elif fields.get("archive_before_prune"):
         raise Failure("the policy wants archives: say where they go with --archive DIR")
     return RetentionPolicy.from_map(fields, archive_store=store)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        text = file.read_text(encoding="utf-8")
-        found = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
-    except OSError as error:
-        raise Failure(f"the policy {file} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        kind = "JSON" if file.suffix == ".json" else "TOML"
-        raise Failure(f"the policy {file} is no {kind}: {error}") from error
-    if not isinstance(found, dict):
-        raise Failure(f"the policy {file} must hold a map of fields")
-    return found

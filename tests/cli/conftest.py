@@ -46,7 +46,7 @@ with asm.ActorSystem.start(sys.argv[1], {"mock": provider}) as system:
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder of its own, and no settings of whoever runs the tests."""
     monkeypatch.chdir(tmp_path)
-    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ASM_JOURNAL"):
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ASM_JOURNAL", "ASM_CONFIG"):
         monkeypatch.delenv(name, raising=False)
 
 

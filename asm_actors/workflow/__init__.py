@@ -1,0 +1,1 @@
+"""Sessions as steps of somebody's workflow engine."""
