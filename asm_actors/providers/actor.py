@@ -14,9 +14,11 @@ from typing import Any
 from attrs import frozen
 
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.normalization.provider_error import clip_error
 from asm_actors.providers import messages as m
 from asm_actors.providers.base import Provider
 from asm_actors.providers.items import Item, Raw, TurnStarted, Usage
+from asm_actors.providers.steering import Steering
 from asm_actors.services import Services
 from supervisors import Actor, Down, Monitor
 from supervisors.exits import ExitReason
@@ -61,11 +63,13 @@ class _Call:
         "credit",
         "flushing",
         "held",
+        "is_streaming",
         "monitor",
         "request",
         "room",
         "run",
         "spoken",
+        "steering",
         "task",
     )
 
@@ -85,6 +89,9 @@ class _Call:
         self.before: asyncio.Task[None] | None = None
         # Refs of later lives of the run that are told when this stream is closed.
         self.closers: tuple[Any, ...] = ()
+        # Whether an attempt reads its stream now; and the input that came for the turn, once some did.
+        self.is_streaming = False
+        self.steering: Steering | None = None
 
 
 class ProviderActor(Actor):
@@ -100,6 +107,9 @@ class ProviderActor(Actor):
         self._services = services
         self._name = name
         self._provider: Provider = services.providers[name]
+        wait_ms = services.config.execute_timeout_ms
+        # For turns of a provider that has no bound of its own.
+        self._timeout = None if wait_ms is None else wait_ms / 1000
         self._calls: dict[str, _Call] = {}
         self._to_flush: list[_Call] = []
         self._is_open = False
@@ -121,6 +131,8 @@ class ProviderActor(Actor):
             self._cancel(message.run_id)
         elif kind is m.CloseTurn:
             self._close(message)
+        elif kind is m.SteerTurn:
+            self._steer(message)
         elif kind is Down:
             self._run_gone(message.ref)
         else:
@@ -199,6 +211,15 @@ class ProviderActor(Actor):
         if not call.cancelled:
             self._give_up(call)
 
+    def _steer(self, message: m.SteerTurn) -> None:
+        call = self._calls.get(message.run_id)
+        if call is None or call.cancelled:
+            Steering.refuse(message)
+            return
+        if call.steering is None:
+            call.steering = Steering(self._provider, self.spawn)
+        call.steering.take(message, is_streaming=call.is_streaming)
+
     async def _answer(self, call: _Call) -> None:
         call.begun = True
         try:
@@ -206,8 +227,12 @@ class ProviderActor(Actor):
                 await self._closed(call, call.before)
             error = None if call.cancelled else await self._attempts(call)
         except asyncio.CancelledError:
-            if call.cancelled:  # else this actor is ending, and the run hears of that
+            if call.cancelled:
                 self._stopped(call)
+            else:
+                call.steering = (
+                    None  # this actor is ending: the run hears of that, and asks again with all input
+                )
             raise
         else:
             if call.cancelled:
@@ -229,6 +254,8 @@ class ProviderActor(Actor):
     def _forget(self, call: _Call) -> None:
         for run in call.closers:
             run.post(m.TurnStopped(()))
+        if call.steering is not None:
+            call.steering.end()
         self.demonitor(call.monitor)
         if self._calls.get(call.request.run_id) is call:
             del self._calls[call.request.run_id]
@@ -248,12 +275,19 @@ class ProviderActor(Actor):
                     if attempt == call.request.attempt
                     else call.request._replace(attempt=attempt)
                 )
-                if self._provider.timeout is None:
+                if call.steering is not None:
+                    request = call.steering.begin(request)
+                call.is_streaming = True
+                timeout = self._provider.timeout
+                if timeout is None:
+                    timeout = self._timeout
+                if timeout is None:
                     # Not through `_read`: each item of a stream resumes every frame between here and it.
                     await self._read_stream(call, request)
                 else:
-                    await self._read(call, request, self._provider.timeout)
+                    await self._read(call, request, timeout)
             except AsmError as error:
+                call.is_streaming = False
                 if call.cancelled:
                     return error  # its stream failed as it was closed
                 may_retry = not call.spoken or self._provider.resumable
@@ -356,6 +390,8 @@ class ProviderActor(Actor):
     def _finish(self, call: _Call, error: AsmError | None) -> None:
         if error is not None:
             self._failed += 1
+            config = self._services.config
+            clip_error(error, max_lines=config.error_text_max_lines, max_bytes=config.error_text_max_bytes)
         items = tuple(call.held)
         call.held.clear()
         call.run.post(m.TurnItems(items, True, error))

@@ -12,66 +12,35 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final
-from urllib.parse import urlsplit, urlunsplit
 
+from attrs import evolve
+
+from asm_actors.capabilities.manifest import Manifest
+from asm_actors.config import CLAUDE_MODEL
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.normalization.provider_error import ProviderErrorKind
+from asm_actors.providers.anthropic_errors import (
+    plain_error,
+    retry_after_of,
+    root_of,
+    scrubbed,
+    status_error,
+    without_secrets,
+)
 from asm_actors.providers.anthropic_request import build_body, thinking_param
 from asm_actors.providers.anthropic_stream import StreamReader, malformed, said, truncated
 from asm_actors.providers.base import BaseProvider, TurnRequest
 from asm_actors.providers.items import Item
 
 if TYPE_CHECKING:
-    from anthropic import APIStatusError, AsyncAnthropic
+    from anthropic import AsyncAnthropic
 
 __all__ = ["AnthropicProvider", "error_from", "retry_after_of"]
 
 _KEY: Final = "ANTHROPIC_API_KEY"
 _BASE_URL: Final = "ANTHROPIC_BASE_URL"
 _PATH: Final = "/v1/messages"
-# Characters of what the API says that are kept; a gateway may answer with a whole page.
-_MESSAGE_LENGTH: Final = 2000
-
-# What the API says in ``error.type``; asked where the status does not tell: an error in mid-stream comes with
-# a 200.
-_BY_TYPE: Final[Mapping[str, ErrorCode]] = {
-    "api_error": ErrorCode.PROVIDER_UNAVAILABLE,
-    "authentication_error": ErrorCode.PROVIDER_AUTHENTICATION_FAILED,
-    "billing_error": ErrorCode.PROVIDER_QUOTA_EXCEEDED,
-    "conflict_error": ErrorCode.PROVIDER_ERROR,
-    "invalid_request_error": ErrorCode.PROVIDER_ERROR,
-    "not_found_error": ErrorCode.PROVIDER_ERROR,
-    "overloaded_error": ErrorCode.PROVIDER_UNAVAILABLE,
-    "permission_error": ErrorCode.PROVIDER_AUTHENTICATION_FAILED,
-    "rate_limit_error": ErrorCode.PROVIDER_RATE_LIMITED,
-    "request_too_large": ErrorCode.PROVIDER_ERROR,
-    "timeout_error": ErrorCode.PROVIDER_TIMEOUT,
-}
-# Statuses with a meaning of their own. Of the others, 5xx is ``provider_unavailable``, the rest
-# ``provider_error``.
-_BY_STATUS: Final[Mapping[int, ErrorCode]] = {
-    401: ErrorCode.PROVIDER_AUTHENTICATION_FAILED,
-    402: ErrorCode.PROVIDER_QUOTA_EXCEEDED,
-    403: ErrorCode.PROVIDER_AUTHENTICATION_FAILED,
-    408: ErrorCode.PROVIDER_TIMEOUT,
-    429: ErrorCode.PROVIDER_RATE_LIMITED,
-    501: ErrorCode.PROVIDER_ERROR,
-    504: ErrorCode.PROVIDER_TIMEOUT,
-}
-# What the normal form calls each code, where nothing more is known.
-_KINDS: Final[Mapping[ErrorCode, ProviderErrorKind]] = {
-    ErrorCode.PROVIDER_AUTHENTICATION_FAILED: ProviderErrorKind.AUTHENTICATION,
-    ErrorCode.PROVIDER_ERROR: ProviderErrorKind.INVALID_REQUEST,
-    ErrorCode.PROVIDER_QUOTA_EXCEEDED: ProviderErrorKind.QUOTA_EXCEEDED,
-    ErrorCode.PROVIDER_RATE_LIMITED: ProviderErrorKind.RATE_LIMIT,
-    ErrorCode.PROVIDER_TIMEOUT: ProviderErrorKind.TIMEOUT,
-    ErrorCode.PROVIDER_UNAVAILABLE: ProviderErrorKind.SERVER_ERROR,
-}
-# Words in the API's machine-readable cause, or in its message, that speak of money and not of the request.
-_QUOTA_WORDS: Final = ("spend_limit", "billing", "credit balance")
 
 _NO_KEY: Final = (
     f"no API key: set the environment variable {_KEY}, or pass api_key= to AnthropicProvider"
@@ -83,8 +52,8 @@ class AnthropicProvider(BaseProvider):
     """Claude over the Messages API, streamed.
 
     Options of one call (``adapter_opts``): ``model max_tokens temperature thinking system_prompt tools
-    tool_choice stop_sequences metadata``. Which of them a model accepts is the API's business; what it
-    refuses is a ``provider_error``.
+    tool_choice stop_sequences metadata allowed_tools denied_tools``. Which of them a model accepts is the API's
+    business; what it refuses is a ``provider_error``. Of a policy it keeps to the tools and the tokens.
 
     Args:
         model: the model, unless a call names another.
@@ -97,6 +66,8 @@ class AnthropicProvider(BaseProvider):
         idle_timeout: seconds of silence after which a turn is given up (``provider_timeout``). The API
             sends pings while the model thinks.
         connect_timeout: seconds to wait for a connection.
+        structured_output: whether an answer that must fit a schema is asked for with the API's own means; if not, or
+            if these cannot tell the schema, the model is told it in words.
         default_headers: sent with each request.
         client: an ``AsyncAnthropic`` (or one of its relatives for other clouds) to use instead of making one;
             key and base URL are then its own, and it is not closed.
@@ -115,12 +86,15 @@ class AnthropicProvider(BaseProvider):
         ("system_prompts", "prompt"),
         ("interrupt", "sampling"),
     )
+    # Under whatever name it is configured: whose rates it has in tables of prices.
+    prices_of: ClassVar[str] = "claude"
+    honours = ("allowed_tools", "denied_tools", "max_tokens")
     # An answer that broke off cannot be continued: a second try makes another answer.
     resumable = False
 
     def __init__(
         self,
-        model: str = "claude-haiku-4-5",
+        model: str = CLAUDE_MODEL,
         *,
         api_key: str | None = None,
         base_url: str | None = None,
@@ -129,6 +103,7 @@ class AnthropicProvider(BaseProvider):
         timeout: float | None = 600.0,
         idle_timeout: float = 120.0,
         connect_timeout: float = 10.0,
+        structured_output: bool = True,
         default_headers: Mapping[str, str] | None = None,
         client: AsyncAnthropic | None = None,
         name: str = "anthropic",
@@ -152,18 +127,24 @@ class AnthropicProvider(BaseProvider):
         self._thinking = thinking
         self._idle_timeout = idle_timeout
         self._connect_timeout = connect_timeout
+        self._structured_output = structured_output
         self._headers = dict(default_headers or {})
         self._given = client
         self._client: AsyncAnthropic | None = None
 
     def __repr__(self) -> str:
-        where = "" if self.base_url is None else f", base_url={_without_secrets(self.base_url)!r}"
+        where = "" if self.base_url is None else f", base_url={without_secrets(self.base_url)!r}"
         return f"{type(self).__name__}(name={self.name!r}, model={self.model!r}{where})"
 
     @property
     def base_url(self) -> str | None:
         """Where the API is; None for Anthropic's own address."""
         return self._base_url or os.environ.get(_BASE_URL) or None
+
+    def capabilities(self) -> Manifest:
+        """Say what it can do, and its own bound on an answer."""
+        manifest = super().capabilities()
+        return evolve(manifest, config={**manifest.config, "max_tokens": self._max_tokens})
 
     def check(self) -> None:
         """See that there is a key.
@@ -204,7 +185,15 @@ class AnthropicProvider(BaseProvider):
             ValidationError: the request is malformed; nothing was sent.
             ProviderError: the API refused, failed, or broke off.
         """
-        body = build_body(request, model=self.model, max_tokens=self._max_tokens, thinking=self._thinking)
+        if self._client is None and request.output_schema is not None:
+            await self.open()  # it also loads the SDK, off the event loop
+        body = build_body(
+            request,
+            model=self.model,
+            max_tokens=self._max_tokens,
+            thinking=self._thinking,
+            output_format=self._output_format(request.output_schema),
+        )
         if self._client is None:
             await self.open()
         tools = tuple(tool["name"] for tool in body.get("tools", ()) if "name" in tool)
@@ -218,6 +207,18 @@ class AnthropicProvider(BaseProvider):
         if reader.started:
             raise truncated("it ended before message_stop")
         raise truncated("it ended before it began")
+
+    def _output_format(self, schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        if schema is None or not self._structured_output:
+            return None
+        import anthropic
+
+        try:
+            # The API knows a part of JSON Schema; what else a schema asks for is told in its descriptions.
+            known = anthropic.transform_schema(dict(schema))
+        except (AttributeError, TypeError, ValueError, RecursionError):  # an older SDK; or not to be told so
+            return None
+        return {"type": "json_schema", "schema": known}
 
     async def _events(self, body: dict[str, Any]) -> AsyncGenerator[Any, None]:
         """Post the request and yield the events of the answer as plain maps, errors mapped."""
@@ -286,105 +287,18 @@ def error_from(error: Exception, *, secret: str | None = None) -> AsmError | Non
 
     family = frozenset(kind.__name__ for kind in type(error).__mro__)
     if isinstance(error, anthropic.APIStatusError):
-        return _status_error(error, secret)
+        return status_error(error, secret)
     # The HTTP library below the SDK has changed its name once already; those of its base classes have not.
     if isinstance(error, anthropic.APITimeoutError) or "TimeoutException" in family:
-        return _plain(ErrorCode.PROVIDER_TIMEOUT, "the provider did not answer in time")
+        return plain_error(ErrorCode.PROVIDER_TIMEOUT, "the provider did not answer in time")
     if isinstance(error, anthropic.APIConnectionError) or "HTTPError" in family:
-        text = _scrubbed(f"the provider cannot be reached: {_root_of(error)}", secret)
-        return _plain(ErrorCode.PROVIDER_UNAVAILABLE, text, ProviderErrorKind.CONNECTION_ERROR)
-    text = _scrubbed(str(error), secret)
+        text = scrubbed(f"the provider cannot be reached: {root_of(error)}", secret)
+        return plain_error(ErrorCode.PROVIDER_UNAVAILABLE, text, ProviderErrorKind.CONNECTION_ERROR)
+    text = scrubbed(str(error), secret)
     if isinstance(error, anthropic.APIResponseValidationError | ValueError):
         return malformed(text[:200])
     if "CredentialsError" in family:
-        return _plain(ErrorCode.PROVIDER_AUTHENTICATION_FAILED, text)
+        return plain_error(ErrorCode.PROVIDER_AUTHENTICATION_FAILED, text)
     if isinstance(error, anthropic.AnthropicError):
-        return _plain(ErrorCode.PROVIDER_ERROR, text, ProviderErrorKind.UNKNOWN)
+        return plain_error(ErrorCode.PROVIDER_ERROR, text, ProviderErrorKind.UNKNOWN)
     return None
-
-
-def retry_after_of(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Return the seconds that a response asks to wait, from ``retry-after-ms`` or ``retry-after``.
-
-    A date is taken relative to the response's own ``date``, so that clocks need not agree.
-
-    Args:
-        headers: the response's headers, names in lower case or in a map that ignores case.
-        now: what a date is relative to if the response has none; by default the present.
-    """
-    milliseconds, plain = headers.get("retry-after-ms"), headers.get("retry-after")
-    for text, unit in ((milliseconds, 0.001), (plain, 1.0)):
-        try:
-            seconds = float(text or "") * unit
-        except ValueError:
-            continue
-        if 0 <= seconds < float("inf"):
-            return seconds
-    until = _date(plain)
-    if until is None:
-        return None
-    since = _date(headers.get("date")) or now or datetime.now(UTC)
-    return max(0.0, (until - since).total_seconds())
-
-
-def _status_error(error: APIStatusError, secret: str | None) -> AsmError:
-    status = error.status_code
-    body = _map_in(error.body, "error")
-    kind, cause = str(body.get("type")), _map_in(body, "details").get("error_code")
-    message = _scrubbed(str(body.get("message") or error.message)[:_MESSAGE_LENGTH], secret)
-    code = _BY_STATUS.get(status) or _BY_TYPE.get(kind)
-    if code is None:
-        code = ErrorCode.PROVIDER_UNAVAILABLE if status >= 500 else ErrorCode.PROVIDER_ERROR
-    if any(word in f"{cause} {message}".lower() for word in _QUOTA_WORDS):
-        code = ErrorCode.PROVIDER_QUOTA_EXCEEDED
-    overloaded = status == 529 or kind == "overloaded_error"
-    headers = error.response.headers
-    details = {
-        "status": status,
-        "error_type": body.get("type"),
-        "error_code": cause,
-        "request_id": headers.get("request-id"),
-    }
-    return AsmError(
-        code,
-        f"the provider answered {status}: {message}" if status >= 400 else f"the provider failed: {message}",
-        details={name: value for name, value in details.items() if value is not None},
-        provider_error=said(ProviderErrorKind.OVERLOADED if overloaded else _KINDS[code], message),
-        retry_after=retry_after_of(headers),
-    )
-
-
-def _plain(code: ErrorCode, message: str, kind: ProviderErrorKind | None = None) -> AsmError:
-    return AsmError(code, message, provider_error=said(kind or _KINDS[code], message))
-
-
-def _map_in(outer: object, name: str) -> Mapping[str, Any]:
-    inner = outer.get(name) if isinstance(outer, Mapping) else None
-    return inner if isinstance(inner, Mapping) else {}
-
-
-def _root_of(error: BaseException) -> str:
-    """Return the deepest text there is: the SDK itself only says that there was a connection error."""
-    found = str(error)
-    link: BaseException | None = error
-    while link is not None:
-        found = str(link) or found
-        link = link.__cause__ or link.__context__
-    return found
-
-
-def _scrubbed(text: str, secret: str | None) -> str:
-    return text.replace(secret, "[key]") if secret else text
-
-
-def _without_secrets(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
-
-
-def _date(text: str | None) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(text or "")
-    except ValueError:
-        return None
-    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)

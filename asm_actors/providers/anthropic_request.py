@@ -23,6 +23,8 @@ __all__ = ["OPTIONS", "api_messages", "api_tool", "build_body", "thinking_param"
 
 OPTIONS: Final[frozenset[str]] = frozenset(
     {
+        "allowed_tools",
+        "denied_tools",
         "max_tokens",
         "metadata",
         "model",
@@ -40,19 +42,34 @@ _OMITTED: Final = "[Earlier messages are left out.]"
 _NO_RESULT: Final = "The result of this call is not known: the run was interrupted before it was recorded."
 _TOOL_CHOICES: Final = ("auto", "any", "none")
 _MIN_THINKING: Final = 1024
+_SCHEMA: Final = (
+    "Answer with one JSON value that fits the following JSON Schema, and with nothing else: no other text, no code"
+    " fence.\n\n"
+)
 
 _Message = dict[str, Any]
 _Block = dict[str, Any]
 
 
-def build_body(request: TurnRequest, *, model: str, max_tokens: int, thinking: Any = None) -> dict[str, Any]:
+def build_body(
+    request: TurnRequest,
+    *,
+    model: str,
+    max_tokens: int,
+    thinking: Any = None,
+    output_format: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return the JSON body of the request.
+
+    Tools that are not among the option ``allowed_tools``, or are among ``denied_tools``, are left out, and so is a
+    choice of one of them.
 
     Args:
         request: the turn; ``request.options`` may hold any of :data:`OPTIONS`.
         model: the provider's model.
         max_tokens: the provider's bound on the answer.
         thinking: the provider's setting, as :func:`thinking_param` takes it.
+        output_format: the API's form of ``request.output_schema``; without one the model is told the schema in words.
 
     Raises:
         ValidationError: an option is unknown or out of range, a tool is malformed, or there is no message.
@@ -68,15 +85,20 @@ def build_body(request: TurnRequest, *, model: str, max_tokens: int, thinking: A
     }
     if not body["messages"]:
         raise _invalid("a turn needs at least one message of the user")
-    tools = options.get("tools")
+    given = options.get("tools")
+    tools = _permitted([api_tool(tool) for tool in (request.tools if given is None else given)], options)
+    prompt = options.get("system_prompt", request.system_prompt)
+    if request.output_schema is not None and output_format is None:
+        prompt = _with_schema(prompt, request.output_schema)
     optional = {
-        "system": _system(options.get("system_prompt", request.system_prompt), messages),
+        "system": _system(prompt, messages),
         "thinking": thinking_param(options.get("thinking", thinking), body["max_tokens"]),
         "temperature": _fraction("temperature", options.get("temperature")),
         "stop_sequences": _texts("stop_sequences", options.get("stop_sequences")),
         "metadata": _map("metadata", options.get("metadata")),
-        "tools": [api_tool(tool) for tool in (request.tools if tools is None else tools)] or None,
-        "tool_choice": _tool_choice(options.get("tool_choice")),
+        "tools": tools or None,
+        "tool_choice": _permitted_choice(_tool_choice(options.get("tool_choice")), tools, options),
+        "output_config": None if output_format is None else {"format": dict(output_format)},
     }
     return body | {name: value for name, value in optional.items() if value is not None}
 
@@ -244,6 +266,36 @@ def _tool_choice(value: Any) -> dict[str, Any] | None:
     if isinstance(value, str) and value:
         return {"type": value} if value in _TOOL_CHOICES else {"type": "tool", "name": value}
     raise _invalid(f"'tool_choice' is auto, any, none, a tool's name or a map, not {value!r:.80}")
+
+
+def _permitted(tools: list[dict[str, Any]], options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Leave out what is not allowed."""
+    allowed, denied = (_texts(name, options.get(name)) for name in ("allowed_tools", "denied_tools"))
+    if allowed is None and not denied:
+        return tools
+    return [
+        tool
+        for tool in tools
+        if (allowed is None or tool.get("name") in allowed) and tool.get("name") not in (denied or ())
+    ]
+
+
+def _permitted_choice(
+    choice: dict[str, Any] | None, tools: list[dict[str, Any]], options: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Leave out the choice of what was left out, which the API would refuse."""
+    is_restricted = options.get("allowed_tools") is not None or options.get("denied_tools")
+    if choice is None or not is_restricted:
+        return choice
+    names = [tool.get("name") for tool in tools]
+    return choice if names and choice.get("name", names[0]) in names else None
+
+
+def _with_schema(prompt: Any, schema: Mapping[str, Any]) -> Any:
+    text = _SCHEMA + json.dumps(schema, ensure_ascii=False)
+    if not prompt:
+        return text
+    return f"{prompt}\n\n{text}" if isinstance(prompt, str) else [*prompt, _text_block(text)]
 
 
 def _refuse_unknown(options: Mapping[str, Any]) -> None:

@@ -10,6 +10,11 @@ knows nothing of sessions, journals, retries or tools of the host. Four promises
    or ends the process tree, before it returns.
 3. Streams are independent of each other; any number may be open at once.
 4. ``check`` and ``capabilities`` are plain functions that touch neither network nor disk.
+
+A provider whose manifest has an enabled capability named as in :data:`STEERING` also has a coroutine
+``steer(run_id, message)``: it hands one message of the user to the stream that is open for that run, and returns when
+whatever answers has taken it; if it cannot be taken any more it raises an ``AsmError``. It may be asked at any time
+while a stream is open, and is not asked for the same run again before it has returned.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ from asm_actors.providers.items import EMPTY, Item, MessageDone, TextDelta, Turn
 
 __all__ = [
     "ROLES",
+    "STEERING",
     "BaseProvider",
     "Provider",
     "TurnRequest",
@@ -33,6 +39,9 @@ __all__ = [
 
 ROLES: Final[frozenset[str]] = frozenset({"system", "user", "assistant", "tool"})
 """Who may speak in a message."""
+
+STEERING: Final[frozenset[str]] = frozenset({"incremental_input", "steering"})
+"""Names of the capabilities each of which says that a provider takes input into a turn that it is answering."""
 
 # What a message may carry beside role and content: the transcript's own keys for tool calls and their
 # results.
@@ -138,17 +147,22 @@ class BaseProvider:
     offers: tuple[tuple[str, str], ...] = (("streaming", "sampling"),)
     """Its capabilities as pairs of name and type."""
 
+    honours: tuple[str, ...] = ()
+    """Which hints of a policy it keeps to if they are among the options (``allowed_tools denied_tools max_tokens
+    max_turns``); it is sent no others."""
+
     resumable: bool = False
     timeout: float | None = None
 
     def capabilities(self) -> Manifest:
-        """Return a manifest made of ``name``, ``version``, ``description`` and ``offers``."""
+        """Return a manifest made of ``name``, ``version``, ``description``, ``offers`` and ``honours``."""
         return Manifest.new(
             name=self.name,
             version=self.version,
             description=self.description,
             provider=self.name,
             capabilities=[{"name": name, "type": kind} for name, kind in self.offers],
+            config={"honours": list(self.honours)} if self.honours else None,
         )
 
     def check(self) -> None:
@@ -159,6 +173,18 @@ class BaseProvider:
 
     async def aclose(self) -> None:
         """Hold nothing."""
+
+    async def steer(self, run_id: str, message: Mapping[str, Any]) -> None:
+        """Take no input into a running turn.
+
+        Raises:
+            AsmError: ``capability_not_supported``, unless overridden.
+        """
+        raise AsmError(
+            ErrorCode.CAPABILITY_NOT_SUPPORTED,
+            f"provider {self.name} takes no input into a running turn",
+            context={"provider": self.name, "run_id": run_id},
+        )
 
     async def reply(self, request: TurnRequest) -> AsyncGenerator[str, None]:
         """Yield the answer's text in pieces.

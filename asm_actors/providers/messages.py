@@ -6,7 +6,7 @@ meanwhile waits in the call, which stops reading its stream when it holds enough
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -20,8 +20,10 @@ __all__ = [
     "CloseTurn",
     "More",
     "StartTurn",
+    "SteerTurn",
     "TurnItems",
     "TurnRetries",
+    "TurnSteered",
     "TurnStopped",
 ]
 
@@ -63,6 +65,28 @@ class CloseTurn(NamedTuple):
     """Ref of the run's actor, which is told when it is so."""
     run_id: str
     """Whose stream."""
+
+
+class SteerTurn(NamedTuple):
+    """From a run: hand more input to whatever answers its turn; `TurnSteered` tells whether it was taken."""
+
+    run: Any
+    """Ref of the run's actor, which is told."""
+    run_id: str
+    """Whose turn."""
+    number: int
+    """Which input of the run it is, from 1."""
+    message: Mapping[str, Any]
+    """The input: a message of the user, in the form of a request."""
+
+
+class TurnSteered(NamedTuple):
+    """To the run: its input was taken, or was not."""
+
+    number: int
+    """Which input."""
+    error: AsmError | None = None
+    """Why it was not taken."""
 
 
 class TurnItems(NamedTuple):

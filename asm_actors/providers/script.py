@@ -5,6 +5,7 @@ Steps are items, played as they are, or acts: wait, sleep, fail, crash, stall::
     Script(text("Hello "), wait(gate), text("world"))
     Script(text("Hel"), fail("provider_unavailable"))
     Script(tool_call("call_1", "search", {"query": "x"}))
+    Script(text("Which one? "), heed(), text(" it is."))
 
 A script that only talks is completed: ``TurnStarted`` before it, ``MessageDone``, ``Usage`` and ``TurnDone``
 after it where they are missing. One that ends by failing, crashing or stalling stays without an ending.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeAlias
 
 from asm_actors.errors import AsmError, ErrorCode
@@ -41,6 +42,8 @@ __all__ = [
     "crash",
     "done",
     "fail",
+    "heed",
+    "is_heeding",
     "is_raising",
     "message",
     "perform",
@@ -86,11 +89,27 @@ class _Sleep(NamedTuple):
     seconds: float
 
 
-_Act: TypeAlias = _Fail | _Crash | _Stall | _Wait | _Sleep
+class Heed(NamedTuple):
+    """See `heed`."""
+
+    says: bool
+
+
+class Conclude(NamedTuple):
+    """Complete the message of a script whose text depends on what it heeds."""
+
+    calls: tuple[ToolCallStarted, ...]
+
+    def message(self, said: str) -> MessageDone:
+        """The message, with what was said in it."""
+        return MessageDone(said, _blocks(said, self.calls) if self.calls else ())
+
+
+_Act: TypeAlias = _Fail | _Crash | _Stall | _Wait | _Sleep | Heed | Conclude
 Step: TypeAlias = Item | _Act | tuple[Item, ...]
 """One step of a script: an item, a tuple of items, or one of the acts made below."""
 
-ACTS: Final = (_Fail, _Crash, _Stall, _Wait, _Sleep)
+ACTS: Final = (_Fail, _Crash, _Stall, _Wait, _Sleep, Heed, Conclude)
 """The classes of the acts."""
 
 _ENDINGS: Final = (_Fail, _Crash, _Stall)
@@ -168,6 +187,11 @@ def sleep(seconds: float) -> _Sleep:
     return _Sleep(seconds)
 
 
+def heed(*, says: bool = True) -> Heed:
+    """Wait for input into the running turn, and say its text, unless told not to."""
+    return Heed(says)
+
+
 class Script:
     """What one call of the provider does. Immutable.
 
@@ -194,6 +218,11 @@ class Script:
 
     def __repr__(self) -> str:
         return f"Script({', '.join(repr(step) for step in self.steps)})"
+
+
+def is_heeding(script: Script) -> bool:
+    """Tell whether a script waits for input into its turn."""
+    return any(isinstance(step, Heed) for step in script.steps)
 
 
 def is_raising(step: object) -> bool:
@@ -248,13 +277,14 @@ def _closing(steps: list[Item | _Act]) -> list[Item | _Act]:
     closing: list[Item | _Act] = []
     ending = steps.pop() if isinstance(steps[-1], TurnDone) else TurnDone("tool_use" if calls else "end_turn")
     if not any(isinstance(step, MessageDone) for step in steps):
-        closing.append(MessageDone(said, _blocks(said, calls) if calls else ()))
+        conclude = Conclude(tuple(calls))
+        closing.append(conclude if any(isinstance(step, Heed) for step in steps) else conclude.message(said))
     if not any(isinstance(step, Usage) for step in steps):
         closing.append(Usage(10, 20))
     return [*closing, ending]
 
 
-def _blocks(said: str, calls: list[ToolCallStarted]) -> tuple[dict[str, Any], ...]:
+def _blocks(said: str, calls: Sequence[ToolCallStarted]) -> tuple[dict[str, Any], ...]:
     uses = [
         {"type": "tool_use", "id": call.id, "name": call.name, "input": dict(call.input)} for call in calls
     ]

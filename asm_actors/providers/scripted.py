@@ -7,18 +7,22 @@ delay is played as one precomputed tuple. How scripts are written is told in ``a
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from asm_actors.errors import AsmError, ErrorCode
-from asm_actors.providers.base import BaseProvider, TurnRequest
+from asm_actors.providers.base import STEERING, BaseProvider, TurnRequest, text_of
 from asm_actors.providers.items import Item, TextDelta
 from asm_actors.providers.script import (
     ACTS,
+    Conclude,
+    Heed,
     Script,
     crash,
     fail,
+    is_heeding,
     is_raising,
     perform,
     stall,
@@ -28,6 +32,7 @@ from asm_actors.providers.script import (
     tool_result,
     usage,
 )
+from asm_actors.providers.scripted_wishes import WISHES, restrained, sample_of
 
 __all__ = ["GOLDEN", "Script", "ScriptedProvider", "Source"]
 
@@ -50,14 +55,20 @@ class ScriptedProvider(BaseProvider):
         chunks: instead of ``script``: the answer's pieces, or how many pieces it has.
         delay: seconds to sleep before each piece of text, on the running loop's clock.
         name: the provider's name; the system sets it to the one it is configured under.
-        capabilities: pairs of name and type, for the manifest.
+        capabilities: pairs of name and type, for the manifest. ``steering`` is added if a script heeds input into its
+            turn; where scripts come from a function, it is named here, if they do.
         resumable: whether a turn may be tried again although it already said something.
+        honours: which hints of a policy it keeps to, of ``allowed_tools denied_tools max_tokens``; by default none, and
+            it plays its script whatever is wished, as models may.
+
+    Without a script it answers a request that has an ``output_schema`` with JSON that fits it.
 
     Attributes:
         calls: how many streams were begun.
         open_streams: how many are open now.
         abandoned: how many were cancelled or closed before they ended.
         requests: the last thousand requests, oldest first.
+        steered: the last thousand inputs into running turns, as pairs of the run's id and the message.
 
     Raises:
         ValidationError: the list is empty, or both ``script`` and ``chunks`` are given.
@@ -76,6 +87,7 @@ class ScriptedProvider(BaseProvider):
         name: str = "scripted",
         capabilities: Iterable[tuple[str, str]] = (("chat", "tool"), ("sampling", "sampling")),
         resumable: bool = False,
+        honours: Iterable[str] = (),
     ) -> None:
         if script is not None and chunks is not None:
             raise AsmError(ErrorCode.VALIDATION_ERROR, "give either a script or chunks, not both")
@@ -86,11 +98,19 @@ class ScriptedProvider(BaseProvider):
         self.name = name
         self.offers = tuple(capabilities)
         self.resumable = resumable
+        self.honours = tuple(honours)
+        if not set(self.honours) <= set(WISHES):
+            raise AsmError(
+                ErrorCode.VALIDATION_ERROR, f"a script can honour {', '.join(WISHES)}, not {self.honours}"
+            )
         self.delay = delay
         self.calls = 0
         self.open_streams = 0
         self.abandoned = 0
         self.requests: deque[TurnRequest] = deque(maxlen=_HISTORY)
+        self.steered: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=_HISTORY)
+        # Input that came for the streams that are open, by run.
+        self._heard: dict[str, asyncio.Queue[Mapping[str, Any]]] = {}
         self._by = by
         self._choose: Callable[[TurnRequest], Script] | None = None
         self._scripts: tuple[Script, ...] = ()
@@ -98,10 +118,14 @@ class ScriptedProvider(BaseProvider):
             self._choose = script
         elif script is None:
             self._scripts = (_answer(chunks),)
+            if chunks is None:
+                self._choose = self._plain
         else:
             self._scripts = (script,) if isinstance(script, Script) else tuple(script)
             if not self._scripts:
                 raise AsmError(ErrorCode.VALIDATION_ERROR, "a list of scripts holds at least one")
+        if any(map(is_heeding, self._scripts)) and not STEERING & {name for name, _ in self.offers}:
+            self.offers = (*self.offers, ("steering", "sampling"))
 
     @classmethod
     def golden(cls, name: str, /, **options: Any) -> ScriptedProvider:
@@ -120,20 +144,33 @@ class ScriptedProvider(BaseProvider):
     async def stream(self, request: TurnRequest) -> AsyncGenerator[Item, None]:
         """Play the script for this request."""
         script = self._script_for(request)
+        if self.honours:
+            script = restrained(script, request.options, self.honours)
         self.calls += 1
         self.requests.append(request)
         self.open_streams += 1
         ended = False
+        heard: asyncio.Queue[Mapping[str, Any]] | None = None
         try:
             if script.items is not None and not self.delay:
                 for item in script.items:
                     yield item
             else:
+                heard = self._heard[request.run_id] = asyncio.Queue()
+                said: list[str] = []
                 for step in script.steps:
                     if isinstance(step, TextDelta):
                         if self.delay:
                             await asyncio.sleep(self.delay)
+                        said.append(step.text)
                         yield step
+                    elif isinstance(step, Heed):
+                        answer = text_of((await heard.get())["content"])
+                        if step.says and answer:
+                            said.append(answer)
+                            yield TextDelta(answer)
+                    elif isinstance(step, Conclude):
+                        yield step.message("".join(said))
                     elif isinstance(step, ACTS):
                         ended = is_raising(step)
                         await perform(step)
@@ -142,8 +179,28 @@ class ScriptedProvider(BaseProvider):
             ended = True
         finally:
             self.open_streams -= 1
+            if heard is not None and self._heard.get(request.run_id) is heard:
+                del self._heard[request.run_id]
             if not ended:
                 self.abandoned += 1
+
+    async def steer(self, run_id: str, message: Mapping[str, Any]) -> None:
+        """Hand input to the stream that is open for a run.
+
+        Raises:
+            AsmError: ``invalid_operation``: none is open.
+        """
+        heard = self._heard.get(run_id)
+        if heard is None:
+            raise AsmError(ErrorCode.INVALID_OPERATION, f"no turn of run {run_id} is being answered")
+        self.steered.append((run_id, message))
+        heard.put_nowait(message)
+
+    def _plain(self, request: TurnRequest) -> Script:
+        """The answer of a provider without a script."""
+        if request.output_schema is None:
+            return self._scripts[0]
+        return Script(text(json.dumps(sample_of(request.output_schema), ensure_ascii=False), size=_CHUNK))
 
     def _script_for(self, request: TurnRequest) -> Script:
         if self._choose is not None:

@@ -1,4 +1,4 @@
-"""One call of a host's tool, carried out: on the actors' event loop or on a thread of the pool, within its time.
+"""One call of a host's tool, carried out: on the actors' event loop or on a thread for tools, within its time.
 
 Runs as a task of the run's actor. Whatever the tool raises is the call's failure, not the actor's.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.tools.context import ToolContext
+from asm_actors.tools.threads import ToolThreads
 from asm_actors.tools.tool import Tool
 
 __all__ = ["call_tool"]
@@ -19,36 +20,32 @@ logger = logging.getLogger("asm_actors.tools")
 
 
 async def call_tool(
-    tool: Tool, arguments: dict[str, Any], blocking: Callable[..., asyncio.Future[Any]]
+    tool: Tool, arguments: dict[str, Any], threads: ToolThreads, context: ToolContext | None = None
 ) -> tuple[Any, AsmError | None]:
     """Call a tool and wait for its end.
 
     Args:
         tool: Which tool.
-        arguments: Its arguments, by name.
-        blocking: Runs a function in a pool of threads.
+        arguments: Its arguments, by name, as the model gave them.
+        threads: Where plain functions run.
+        context: Which call it is, if the tool wants to know.
 
     Returns:
-        What it returned and None; or None and how it failed: ``tool_execution_failed``.
+        What it returned and None; or None and how it failed: ``tool_execution_failed``, or what it raised if that is an
+        `AsmError`.
     """
-
-    def on_thread() -> tuple[Any, BaseException | None]:
-        try:
-            return tool.function(**arguments), None
-        except BaseException as error:  # not every exception can cross over to the event loop
-            return None, error
-
+    limit: asyncio.Timeout | None = None
     try:
-        async with asyncio.timeout(tool.timeout) as limit:
-            if tool.is_async:
-                return await tool.function(**arguments), None
-            output, raised = await blocking(on_thread)
+        given = tool.prepared(arguments, context)
+        if tool.is_async:
+            async with asyncio.timeout(tool.timeout) as limit:
+                return await tool.function(**given), None
+        async with threads.place(tool.name) as place, asyncio.timeout(tool.timeout) as limit:
+            output, raised = await place.run(lambda: _attempt(tool, given))
             return output, None if raised is None else _failed(tool, raised)
     except TimeoutError as error:
-        if not limit.expired():
+        if limit is None or not limit.expired():
             return None, _failed(tool, error)  # the tool's own
-        if not tool.is_async:
-            logger.warning("tool %s is over its time; its thread cannot be stopped and goes on", tool.name)
         text = f"{tool.name} did not finish within {tool.timeout:g} s"
         return None, AsmError.wrap(ErrorCode.TOOL_EXECUTION_FAILED, error, text)
     except asyncio.CancelledError as error:
@@ -58,6 +55,16 @@ async def call_tool(
         return None, _failed(tool, error)
     except (Exception, SystemExit) as error:  # the tool's own: the model is told, the run goes on
         return None, _failed(tool, error)
+    finally:
+        if context is not None:
+            context.cancel()
+
+
+def _attempt(tool: Tool, given: dict[str, Any]) -> tuple[Any, BaseException | None]:
+    try:
+        return tool.function(**given), None
+    except BaseException as error:  # not every exception can cross over to the event loop
+        return None, error
 
 
 def _failed(tool: Tool, error: BaseException) -> AsmError:

@@ -276,7 +276,7 @@ def test_an_error_in_mid_stream_goes_by_its_type(sdk, http, kind, code):
 def test_every_error_type_the_sdk_knows_is_in_the_map(sdk):
     from typing import get_args
 
-    from asm_actors.providers.anthropic import _BY_TYPE
+    from asm_actors.providers.anthropic_errors import _BY_TYPE
 
     known = set(get_args(importlib.import_module("anthropic.types.shared.error_type").ErrorType))
     of_other_endpoints = {"memory_precondition_failed_error", "memory_path_conflict_error"}

@@ -6,6 +6,7 @@ import asyncio
 import threading
 
 import pytest
+from attrs import evolve
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.providers.anthropic import AnthropicProvider
@@ -20,8 +21,9 @@ from asm_actors.providers.items import (
     TurnStarted,
     Usage,
 )
-from asm_actors.providers.script import Script, fail, stall, text
+from asm_actors.providers.script import Script, fail, stall, text, tool_call
 from asm_actors.providers.scripted import ScriptedProvider
+from asm_actors.providers.scripted_memory import RememberingProvider
 from asm_actors.testing.provider_contract import ProviderContract, violations
 
 
@@ -36,9 +38,20 @@ class TestScripted(ProviderContract):
         return ScriptedProvider(Script(text("one"), fail("provider_rate_limited", retry_after=1.0)))
 
 
+class TestScriptedThatKeepsToHints(TestScripted):
+    def make_provider(self):
+        script = Script(tool_call("c1", "contract_allowed"), tool_call("c2", "contract_denied"))
+        return ScriptedProvider(script, honours=["allowed_tools", "denied_tools", "max_tokens"])
+
+
 class TestScriptedWithTools(TestScripted):
     def make_provider(self):
         return ScriptedProvider.golden("tool_use")
+
+
+class TestRemembering(TestScripted):
+    def make_provider(self):
+        return RememberingProvider()
 
 
 class TestBase(ProviderContract):
@@ -172,6 +185,13 @@ class Shared(BaseProvider):
             yield self.pieces.pop()
 
 
+class Boasting(ScriptedProvider):
+    """Says that it keeps to what it does not keep to."""
+
+    def capabilities(self):
+        return evolve(super().capabilities(), config={"honours": ["denied_tools"]})
+
+
 class Starting(BaseProvider):
     def __init__(self):
         self.gate = threading.Event()
@@ -234,6 +254,10 @@ def suite(provider, **hooks):
         ("test_a_turn_yields_items_in_legal_order", Littering),
         ("test_a_stream_may_be_closed_after_any_item", Littering),
         ("test_concurrent_streams_are_independent", Shared),
+        (
+            "test_hints_that_it_says_it_keeps_to_are_kept_to",
+            lambda: Boasting(Script(tool_call("c1", "contract_denied"))),
+        ),
         ("test_failures_are_errors_with_codes", Naked),
         ("test_failures_are_errors_with_codes", ScriptedProvider),
         ("test_check_of_an_unusable_provider_says_why_with_a_code", ScriptedProvider),

@@ -10,7 +10,9 @@ import pytest
 from asm_actors.providers.script import Script, text, tool_call, usage
 from asm_actors.providers.scripted import ScriptedProvider
 from asm_actors.testing.system import SimulatedSystem
+from asm_actors.tools.threads import ToolThreads
 from asm_actors.tools.tool import tool
+from supervisors.blocking import BlockingPool
 from supervisors.testing import Gate
 
 
@@ -76,6 +78,34 @@ class Bench:
     @staticmethod
     def says(content="Done."):
         return Script(text(content), usage(20, 7))
+
+
+class RunningLoop:
+    """As much of a dispatcher as threads for tools need, on the loop that runs."""
+
+    def __init__(self, size):
+        self.pool = BlockingPool(size, "tools")
+
+    @property
+    def loop(self):
+        return asyncio.get_running_loop()
+
+    def run_blocking(self, function, *args, thread, threads):
+        return self.loop.run_in_executor(self.pool, function, *args)
+
+
+@pytest.fixture
+def make_threads():
+    """Makes `ToolThreads` with so many real threads; all of them end with the test."""
+    made = []
+
+    def make(size=2):
+        made.append(RunningLoop(size))
+        return ToolThreads(made[-1], size)
+
+    yield make
+    for each in made:
+        each.pool.shutdown(wait=True)
 
 
 @pytest.fixture

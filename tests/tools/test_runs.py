@@ -11,6 +11,7 @@ from asm_actors.providers.anthropic_request import build_body
 from asm_actors.providers.script import Script, text
 from asm_actors.providers.scripted import ScriptedProvider
 from asm_actors.testing.system import SimulatedSystem
+from asm_actors.tools.context import ToolContext
 from asm_actors.tools.tool import tool
 
 pytestmark = pytest.mark.usefixtures("_quiet_logs")
@@ -100,6 +101,60 @@ def test_a_tool_that_is_over_its_time_is_answered_as_an_error(bench):
         assert sim.run(run.id).status == "completed"
         assert "within 5 s" in bench.provider.requests[1].messages[-1]["tool_output"]
         assert bench.cancelled == ["hang"]
+
+
+def test_arguments_are_checked_before_the_tool_is_called_and_the_model_is_told_what_is_wrong(bench):
+    with bench.system(bench.calls(("add", {"a": 1, "b": "two"}), ("add", {"a": 1})), bench.says()) as sim:
+        run = run_in(sim)
+        assert sim.manager.await_run(run.id).output["content"] == "Done."
+        assert bench.made == []
+        wrong, missing = (one["tool_output"] for one in bench.provider.requests[1].messages[-2:])
+        assert "b: 'two' is not of type 'integer'" in wrong
+        assert "missing: b" in missing
+        sim.check_promises()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_tool_is_told_which_call_it_answers_and_the_same_one_when_it_is_called_again(bench, is_async):
+    told = []
+
+    async def one(context: ToolContext, n: int) -> int:
+        told.append(context)
+        if len(told) == 1:
+            await bench.gate.wait()
+        return n
+
+    def other(n: int, context: ToolContext) -> int:
+        told.append(context)
+        return n
+
+    bench.tools = [tool(one if is_async else other, name="look", safe_to_repeat=True)]
+    with bench.system(bench.calls(("look", {"n": 1})), bench.says()) as sim:
+        run = run_in(sim)
+        sim.settle()
+        if is_async:
+            sim.kill()
+        assert sim.manager.await_run(run.id).output["content"] == "Done."
+        expected = [ToolContext(run.session_id, run.id, "call_1", attempt, "agent") for attempt in (1, 2)]
+        assert told == expected[: len(told)]
+        assert len(told) == (2 if is_async else 1)
+        assert "context" not in bench.provider.requests[0].tools[0]["input_schema"]["properties"]
+
+
+def test_a_tool_is_told_where_the_files_of_its_run_are(bench, tmp_path):
+    told = []
+
+    @tool
+    def look(context: ToolContext) -> None:
+        told.append(context.workspace_path)
+
+    bench.tools = [look]
+    here = {"path": str(tmp_path / "here"), "strategy": "hash", "store_path": str(tmp_path / "kept")}
+    (tmp_path / "here").mkdir()
+    with bench.system(bench.calls(("look", {})), bench.says()) as sim:
+        for workspace in ({**here, "enabled": True}, {**here, "enabled": False}, None):
+            sim.manager.await_run(run_in(sim, workspace=workspace).id)
+    assert told == [str(tmp_path / "here"), None, None]
 
 
 def test_a_run_may_take_so_many_turns_and_no_more(bench):

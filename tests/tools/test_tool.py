@@ -9,7 +9,8 @@ import pytest
 
 import asm_actors as asm
 from asm_actors.errors import AsmError
-from asm_actors.tools.schema import description_of, schema_of
+from asm_actors.tools.docstrings import description_of
+from asm_actors.tools.schema import schema_of
 from asm_actors.tools.tool import Tool, tool, tools_by_name
 
 EMPTY = {"type": "object", "properties": {}}
