@@ -110,6 +110,12 @@ class CapabilityResolver:
         """Whether nothing is asked for."""
         return not self.required and not self.optional
 
+    def plus(self, other: CapabilityResolver | None) -> CapabilityResolver:
+        """Return what both need together; what one of them requires is not optional."""
+        if other is None:
+            return self
+        return CapabilityResolver.new(self.required + other.required, self.optional + other.optional)
+
     def negotiate(self, capabilities: Manifest | Iterable[Capability]) -> Negotiation:
         """Compare with what a provider can do; disabled capabilities do not count.
 

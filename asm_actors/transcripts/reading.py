@@ -14,7 +14,7 @@ from asm_actors.journal.store import Store
 from asm_actors.transcripts.transcript import Transcript
 from asm_actors.transcripts.truncation import Truncation
 
-__all__ = ["read_transcript", "read_update"]
+__all__ = ["read_on", "read_transcript", "read_update"]
 
 _PAGE: Final = 4096
 """Events that are in memory at a time."""
@@ -75,6 +75,25 @@ def read_update(store: Store, transcript: Transcript, *, truncation: Truncation 
     for events in _pages(store, transcript.session_id, wanted):
         result = result.updated(event for event in events if event.id not in known)
     return result if result is transcript else evolve(result, messages=truncation.cut(result.messages))
+
+
+def read_on(store: Store, transcript: Transcript, at: int) -> Transcript:
+    """Return a whole transcript with what came since, up to one of its session's events (inclusive).
+
+    Args:
+        store: where the session's events are.
+        transcript: the transcript so far; nothing was cut off.
+        at: a sequence number of the session. Without anything between nothing is read.
+
+    Raises:
+        ResourceError: ``session_not_found``.
+    """
+    last = transcript.last_sequence or 0
+    if at <= last:
+        return transcript
+    for events in _pages(store, transcript.session_id, EventFilter(after=last, before=at + 1)):
+        transcript = transcript.updated(events)
+    return transcript
 
 
 def _pages(store: Store, session_id: str, wanted: EventFilter) -> Iterator[list[Event]]:

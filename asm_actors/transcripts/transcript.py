@@ -33,6 +33,8 @@ class Transcript:
         last_timestamp_us: the latest time of these events, in microseconds since the epoch, or None;
             :attr:`last_timestamp` shows it.
         metadata: the caller's own facts, JSON.
+        open_runs: runs that had begun and were not over, by id: ``open``, or what they are for if nothing that they say
+            is part of the conversation (``compaction``).
     """
 
     session_id: str
@@ -40,6 +42,7 @@ class Transcript:
     last_sequence: int | None = None
     last_timestamp_us: int | None = None
     metadata: dict[str, Any] = Factory(dict)
+    open_runs: dict[str, str] = Factory(dict)
 
     def __hash__(self) -> int:
         return hash((self.session_id, self.last_sequence))
@@ -101,7 +104,7 @@ class Transcript:
         return self._grown(fresh, truncation) if fresh else self
 
     def _grown(self, ordered: list[Event], truncation: Truncation) -> Transcript:
-        builder = Builder(self.messages)
+        builder = Builder(self.messages, self.open_runs)
         sequence, timestamp = self.last_sequence, self.last_timestamp_us
         for event in ordered:
             builder.take(event)
@@ -114,6 +117,7 @@ class Transcript:
             messages=truncation.cut(builder.messages),
             last_sequence=sequence,
             last_timestamp_us=timestamp,
+            open_runs=builder.runs,
         )
 
     def to_map(self) -> dict[str, Any]:
@@ -124,6 +128,7 @@ class Transcript:
             "last_sequence": self.last_sequence,
             "last_timestamp": None if self.last_timestamp_us is None else iso_from_us(self.last_timestamp_us),
             "metadata": stringify_keys(self.metadata),
+            "open_runs": dict(self.open_runs),
         }
 
     @classmethod
@@ -140,4 +145,5 @@ class Transcript:
             last_sequence=fields.optional_integer("last_sequence", least=0),
             last_timestamp_us=fields.optional_time("last_timestamp"),
             metadata=fields.map("metadata"),
+            open_runs=fields.map("open_runs"),
         )

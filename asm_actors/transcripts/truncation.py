@@ -25,7 +25,8 @@ class Truncation:
         max_messages: at most so many messages, the last ones; this bound is applied first.
         max_chars: at most so many characters: from the newest message back, up to the first that would exceed them.
             A tool call, and what a tool answered, count as their tool's name only.
-        max_tokens_approx: at most so many tokens of four characters, if ``max_chars`` is not given.
+        max_tokens_approx: at most so many tokens, if ``max_chars`` is not given.
+        chars_per_token: how many characters a token has, roughly.
 
     Raises:
         ValidationError: a bound is no integer of at least 0.
@@ -34,6 +35,12 @@ class Truncation:
     max_messages: int | None = field(default=None, converter=_bound)
     max_chars: int | None = field(default=None, converter=_bound)
     max_tokens_approx: int | None = field(default=None, converter=_bound)
+    chars_per_token: int = CHARS_PER_TOKEN
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether it keeps everything."""
+        return self.max_messages is None and self._budget() is None
 
     def cut(self, messages: Sequence[Message]) -> tuple[Message, ...]:
         """Return the messages that stay: the end of what is given, without gaps."""
@@ -51,7 +58,7 @@ class Truncation:
     def _budget(self) -> int | None:
         if self.max_chars is not None:
             return self.max_chars
-        return None if self.max_tokens_approx is None else self.max_tokens_approx * CHARS_PER_TOKEN
+        return None if self.max_tokens_approx is None else self.max_tokens_approx * self.chars_per_token
 
 
 def _size(message: Message) -> int:
