@@ -6,13 +6,14 @@ in ``_DAYS`` days; every other duration is seconds. The defaults of supervision 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.jsonable import INT_MAX, shown
+from asm_actors.keyed_limits import check_count, check_counts, check_rate, check_rates
 from asm_actors.serialization import invalid
 
 __all__ = ["Limits"]
@@ -31,16 +32,10 @@ MAX_CONCURRENT_RUNS: Final = 1
 MAX_QUEUED_RUNS: Final = 100
 """Runs of one session that may wait for their turn."""
 
+TENANT_TAG_PREFIX: Final = "tenant:"
+"""How a tag of a session begins that names its tenant."""
+
 # Waiting ----------------------------------------------------------------------------------------------------
-
-AWAIT_RUN_TIMEOUT: Final = 60.0
-"""How long ``await_run`` waits unless it is told."""
-
-EXECUTE_TIMEOUT: Final = 60.0
-"""How long one provider call may take."""
-
-EXECUTE_GRACE_TIMEOUT: Final = 5.0
-"""How much longer the run waits for the provider's own timeout to be reported."""
 
 STREAM_IDLE_TIMEOUT: Final = 120.0
 """How long a one-shot stream waits for the next event."""
@@ -48,17 +43,11 @@ STREAM_IDLE_TIMEOUT: Final = 120.0
 TASK_SHUTDOWN_TIMEOUT: Final = 5.0
 """How long a cancelled task may take to end."""
 
-DRAIN_TIMEOUT_BUFFER: Final = 1.0
-"""How much longer a caller waits than the drain it asked for may take."""
-
 COMMAND_TIMEOUT: Final = 30.0
 """How long a command of a tool or a workspace may take."""
 
 APPROVAL_TIMEOUT: Final = 300.0
 """How long a tool call waits for a human before it is denied."""
-
-RUN_DEADLINE_MS: Final = 600_000
-"""The budget of a whole run where a provider needs one and nobody set it."""
 
 # Recovery ---------------------------------------------------------------------------------------------------
 
@@ -94,6 +83,9 @@ ROUTING_MAX_ATTEMPTS: Final = 3
 ROUTER_NAME: Final = "router"
 """The provider name of a router that was given none."""
 
+CLAUDE_MODEL: Final = "claude-haiku-4-5"
+"""The model of Claude where nobody names one."""
+
 CHARS_PER_TOKEN: Final = 4
 """The rough length of a token, where no provider counts them."""
 
@@ -120,9 +112,6 @@ ERROR_TEXT_MAX_LINES: Final = 200
 """Lines of a provider's error output that are kept."""
 
 # Queries ----------------------------------------------------------------------------------------------------
-
-MAX_QUERY_LIMIT: Final = 1_000
-"""The largest page anybody may ask for."""
 
 SESSION_QUERY_LIMIT: Final = 50
 """Sessions on a page."""
@@ -168,44 +157,84 @@ SUCCESS_EXIT_CODES: Final = (0,)
 """Exit codes of a command that mean success."""
 
 
-def _optional_limit(instance: Limits, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None:
-        _check(instance, attribute, value, 1, "an integer of at least 1, or None for no limit")
+def _count(_: Limits, attribute: attrs.Attribute[Any], value: object) -> None:
+    check_count(value, f"limits.{attribute.name}")
 
 
-def _queue_limit(instance: Limits, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None:
-        rule = "an integer of at least 0 (0: runs never wait, they are refused), or None for no limit"
-        _check(instance, attribute, value, 0, rule)
-
-
-def _check(_: Limits, attribute: attrs.Attribute[Any], value: object, least: int, rule: str) -> None:
+def _queue_limit(_: Limits, attribute: attrs.Attribute[Any], value: object) -> None:
     # True is an int to Python, and as a limit always a mistake.
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= INT_MAX:
-        raise invalid(f"limits.{attribute.name}", f"must be {rule}", value)
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= INT_MAX
+    ):
+        rule = "must be an integer of at least 0 (0: none ever waits, it is refused), or None for no limit"
+        raise invalid(f"limits.{attribute.name}", rule, value)
+
+
+def _rate(_: Limits, attribute: attrs.Attribute[Any], value: object) -> None:
+    check_rate(value, f"limits.{attribute.name}")
+
+
+def _prefix(_: Limits, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise invalid(f"limits.{attribute.name}", "must be the text with which such tags begin", value)
+
+
+def _by_key(check: Callable[[object, str], Any]) -> Any:
+    """A field with a limit for each key; see `asm_actors.keyed_limits`."""
+
+    def convert(value: object, attribute: attrs.Attribute[Any]) -> Any:
+        return check(value, f"limits.{attribute.name}")
+
+    return attrs.field(default=None, converter=attrs.Converter(convert, takes_field=True))
 
 
 @attrs.frozen
 class Limits:
-    """How much may go on at once. Checked when it is made.
+    """How much may go on at once, and begin in a second. Checked when it is made.
 
     Attributes:
         max_parallel_sessions: sessions that may be active at once; one more is ``max_sessions_exceeded``.
         max_parallel_runs: runs that may execute at once over all sessions; one more waits.
         max_concurrent_runs: runs of one session that may execute at once; one more waits.
         max_queued_runs: runs of one session that may wait; one more is ``max_runs_exceeded``.
+        max_runs_per_agent: runs of sessions of one agent that may execute at once, by the agent's id; one more waits.
+        max_runs_per_tenant: the same by the tenant that a tag of the session names.
+        max_runs_per_provider: the same by the provider that executes them.
+        max_sessions_per_agent: sessions of one agent that may be active at once; one more is ``max_sessions_exceeded``.
+        max_sessions_per_tenant: the same by tenant.
+        tenant_tag_prefix: how a tag begins that names a tenant: a session tagged ``tenant:acme`` is one of ``acme``.
+        max_run_starts_per_second: runs that may begin in a second over all sessions, in the long run; one more waits.
+        max_run_starts_per_second_per_agent: the same by agent.
+        max_run_starts_per_second_per_tenant: the same by tenant.
+        max_run_starts_per_second_per_provider: the same by provider.
+        run_start_burst: runs that may begin at once after a pause, where such a rate counts; None: those of a second.
+        max_waiting_runs: runs over all sessions that may wait for any of these; while so many do, a run that would have
+            to wait is ``max_runs_exceeded``. Runs that were accepted before are never refused.
 
-    Each may be None: no limit of its own. How many runs of one session may be open at all has a bound that is no
-    setting (10,000, see ``sessions.state``); one more is ``max_runs_exceeded``.
+    Limits by agent, tenant and provider are one number for every key, or a map with a number for some of them, and
+    with ``"*"`` for all others. Each limit may be None: there is none. How many runs of one session may be open at all
+    has a bound that is no setting (10,000, see ``sessions.state``); one more is ``max_runs_exceeded``.
 
     Raises:
         ValidationError: a field is out of range; the message names it and says what it must be.
     """
 
-    max_parallel_sessions: int | None = attrs.field(default=MAX_PARALLEL_SESSIONS, validator=_optional_limit)
-    max_parallel_runs: int | None = attrs.field(default=MAX_PARALLEL_RUNS, validator=_optional_limit)
-    max_concurrent_runs: int | None = attrs.field(default=MAX_CONCURRENT_RUNS, validator=_optional_limit)
+    max_parallel_sessions: int | None = attrs.field(default=MAX_PARALLEL_SESSIONS, validator=_count)
+    max_parallel_runs: int | None = attrs.field(default=MAX_PARALLEL_RUNS, validator=_count)
+    max_concurrent_runs: int | None = attrs.field(default=MAX_CONCURRENT_RUNS, validator=_count)
     max_queued_runs: int | None = attrs.field(default=MAX_QUEUED_RUNS, validator=_queue_limit)
+    max_runs_per_agent: int | Mapping[str, int | None] | None = _by_key(check_counts)
+    max_runs_per_tenant: int | Mapping[str, int | None] | None = _by_key(check_counts)
+    max_runs_per_provider: int | Mapping[str, int | None] | None = _by_key(check_counts)
+    max_sessions_per_agent: int | Mapping[str, int | None] | None = _by_key(check_counts)
+    max_sessions_per_tenant: int | Mapping[str, int | None] | None = _by_key(check_counts)
+    tenant_tag_prefix: str = attrs.field(default=TENANT_TAG_PREFIX, validator=_prefix)
+    max_run_starts_per_second: float | None = attrs.field(default=None, validator=_rate)
+    max_run_starts_per_second_per_agent: float | Mapping[str, float | None] | None = _by_key(check_rates)
+    max_run_starts_per_second_per_tenant: float | Mapping[str, float | None] | None = _by_key(check_rates)
+    max_run_starts_per_second_per_provider: float | Mapping[str, float | None] | None = _by_key(check_rates)
+    run_start_burst: int | None = attrs.field(default=None, validator=_count)
+    max_waiting_runs: int | None = attrs.field(default=None, validator=_queue_limit)
 
     def to_map(self) -> dict[str, Any]:
         """Return the limits as a JSON-ready map."""

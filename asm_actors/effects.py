@@ -21,15 +21,18 @@ __all__ = [
     "CallTool",
     "CancelTimer",
     "Effect",
+    "Finish",
     "Leave",
     "LoadRun",
     "Note",
+    "Prepare",
     "Refuse",
     "ReleaseSlot",
     "Reply",
     "SetTimer",
     "StartRun",
     "StopTools",
+    "StopWork",
     "Then",
     "ToProvider",
     "ToRun",
@@ -132,6 +135,37 @@ class StopTools(NamedTuple):
     """Whose calls."""
 
 
+class Prepare(NamedTuple):
+    """Get ready what a run needs before its provider is asked; its end comes as a notice (`Prepared`)."""
+
+    run: Run
+    """Its record; its options and details say what it needs and what is there."""
+    upto: int
+    """Sequence number of the last event of its session that came before it."""
+    mode: str | None = None
+    """How it goes on from the conversation before it, if that is not to be as its options say."""
+    reason: str | None = None
+    """Why not, for its record."""
+
+
+class Finish(NamedTuple):
+    """Do what is left to be done after a run; its end comes as a notice (`Finished`)."""
+
+    run: Run
+    """Its record; its details say what is there."""
+    is_completed: bool
+    """Whether its model had come to an answer."""
+    releases: bool
+    """Whether only what is not needed any more is to be given back; all else is done."""
+
+
+class StopWork(NamedTuple):
+    """Have what `Prepare` or `Finish` began stopped as soon as it can be; its notice comes nevertheless."""
+
+    run_id: str
+    """Whose work."""
+
+
 class LoadRun(NamedTuple):
     """Read a run's record from the store, then handle `message` with it (as `RunLoaded`)."""
 
@@ -193,6 +227,9 @@ Effect: TypeAlias = (
     | LoadRun
     | CallTool
     | StopTools
+    | Prepare
+    | Finish
+    | StopWork
     | AcquireSlot
     | ReleaseSlot
     | SetTimer

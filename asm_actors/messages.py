@@ -7,7 +7,16 @@ Send them with `system.session(id).ask(…)`, `.tell(…)`, or `system.run(id)` 
 
 from __future__ import annotations
 
-from asm_actors.runs.messages import CancelRun, DenyApproval, GrantApproval
+from asm_actors.runs.messages import (
+    CancelForApproval,
+    CancelRun,
+    DenyApproval,
+    GrantApproval,
+    InterruptRun,
+    PauseRun,
+    ResumeRun,
+    SteerRun,
+)
 from asm_actors.sessions.messages import (
     ActivateSession,
     AwaitRun,
@@ -20,14 +29,17 @@ from asm_actors.sessions.messages import (
     ForkSession,
     GetSession,
     GetStatus,
+    InterruptSession,
     PauseSession,
     ResumeSession,
     SubmitRun,
+    UpdateSessionLimits,
 )
 
 __all__ = [
     "ActivateSession",
     "AwaitRun",
+    "CancelForApproval",
     "CancelRun",
     "CancelSession",
     "CompleteSession",
@@ -40,7 +52,13 @@ __all__ = [
     "GetSession",
     "GetStatus",
     "GrantApproval",
+    "InterruptRun",
+    "InterruptSession",
+    "PauseRun",
     "PauseSession",
+    "ResumeRun",
     "ResumeSession",
+    "SteerRun",
     "SubmitRun",
+    "UpdateSessionLimits",
 ]

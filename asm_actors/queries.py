@@ -4,8 +4,9 @@ The operations are defined once; the two surfaces get them blocking and awaited.
 and reads where it is waited for: on the caller's thread, or off the caller's event loop. Nothing here sends a message
 or waits for an actor, so a long search holds up nobody.
 
-Pages hold up to 1000 items. A page has a cursor unless it is empty: given back with the same filters and the same
-order it leads to the next page. Items that are added or taken away meanwhile neither repeat nor hide others.
+Pages hold up to 1000 items, or fewer where the system is configured so (`max_query_limit`). A page has a cursor unless
+it is empty: given back with the same filters and the same order it leads to the next page. Items that are added or taken
+away meanwhile neither repeat nor hide others.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from asm_actors.journal.store import Store
 from asm_actors.journal.usage import RunSelection, SessionStats, UsageSummary
 from asm_actors.maintenance.artifact import Artifact
 from asm_actors.runs.run import Run, RunStatus
-from asm_actors.serialization import check_id
+from asm_actors.serialization import check_id, invalid
 from asm_actors.services import Services
 from asm_actors.sessions.carrying import Carrying
 from asm_actors.sessions.session import Session, SessionStatus
@@ -89,7 +90,7 @@ class QueryOperations(Carrying):
         created_before: Instant = None,
         include_deleted: bool = False,
         order_by: str = "updated_at_desc",
-        limit: int = 50,
+        limit: int | None = None,
         cursor: str | None = None,
     ) -> Future[SessionsFound]:
         """Find sessions. Everything given must hold.
@@ -104,7 +105,7 @@ class QueryOperations(Carrying):
             include_deleted: Softly deleted ones too.
             order_by: ``updated_at_desc``, ``created_at_asc`` or ``created_at_desc``; anything else stands for the
                 first.
-            limit: At most so many, 1 to 1000.
+            limit: At most so many, from 1 up to the largest page; by default as the system is configured.
             cursor: Of the page before.
 
         Returns:
@@ -123,7 +124,7 @@ class QueryOperations(Carrying):
             created_before=created_before,
             include_deleted=include_deleted,
             order_by=order_by,
-            limit=limit,
+            limit=self._limit(limit, self._services.config.default_session_query_limit),
             cursor=cursor,
         )
         return self._read(lambda: self._services.store.search_sessions(search))
@@ -147,7 +148,7 @@ class QueryOperations(Carrying):
         started_before: Instant = None,
         min_tokens: int | None = None,
         order_by: str = "started_at_desc",
-        limit: int = 50,
+        limit: int | None = None,
         cursor: str | None = None,
     ) -> Future[RunsFound]:
         """Find runs. Everything given must hold.
@@ -162,7 +163,7 @@ class QueryOperations(Carrying):
             min_tokens: Used at least so many tokens, input and output together.
             order_by: ``started_at_desc``, ``started_at_asc`` or ``token_usage_desc``; anything else stands for the
                 first.
-            limit: At most so many, 1 to 1000.
+            limit: At most so many, from 1 up to the largest page; by default as the system is configured.
             cursor: Of the page before; ``token_usage_desc`` has none.
 
         Raises:
@@ -178,7 +179,7 @@ class QueryOperations(Carrying):
             started_before=started_before,
             min_tokens=min_tokens,
             order_by=order_by,
-            limit=limit,
+            limit=self._limit(limit, self._services.config.default_run_query_limit),
             cursor=cursor,
         )
         return self._read(lambda: self._services.store.search_runs(search))
@@ -224,7 +225,8 @@ class QueryOperations(Carrying):
             since: Started at this instant or later: an aware ``datetime``, or microseconds since the epoch.
             until: Started at this instant or earlier.
             pricing_table: For runs whose cost was not recorded: ``{provider: {model: {"input": …, "output": …}}}`` in
-                US dollars per token; see `PricingTable.of`. Runs for which it has no rates are counted as unmapped.
+                US dollars per token; see `PricingTable.of`. By default that of the system. Runs for which it has no
+                rates are counted as unmapped.
 
         Raises:
             ValidationError: A filter or the table is malformed.
@@ -232,7 +234,7 @@ class QueryOperations(Carrying):
         selection = RunSelection(
             session_id=session_id, agent_id=agent_id, provider=provider, since=since, until=until
         )
-        pricing = PricingTable.of(pricing_table)
+        pricing = self._services.pricing if pricing_table is None else PricingTable.of(pricing_table)
         return self._read(lambda: self._services.store.cost_summary(selection, pricing))
 
     def search_events(
@@ -246,7 +248,7 @@ class QueryOperations(Carrying):
         until: Instant = None,
         correlation_id: str | None = None,
         order_by: str = "sequence_asc",
-        limit: int = 100,
+        limit: int | None = None,
         cursor: str | None = None,
     ) -> Future[EventsFound]:
         """Find events. Everything given must hold.
@@ -261,7 +263,7 @@ class QueryOperations(Carrying):
             correlation_id: Events with this correlation id.
             order_by: ``sequence_asc`` (as they were written), ``timestamp_asc`` or ``timestamp_desc``; anything else
                 stands for the first.
-            limit: At most so many, 1 to 1000.
+            limit: At most so many, from 1 up to the largest page; by default as the system is configured.
             cursor: Of the page before.
 
         Raises:
@@ -277,7 +279,7 @@ class QueryOperations(Carrying):
             until=until,
             correlation_id=correlation_id,
             order_by=order_by,
-            limit=limit,
+            limit=self._limit(limit, self._services.config.default_event_query_limit),
             cursor=cursor,
         )
         return self._read(lambda: self._services.store.search_events(search))
@@ -322,6 +324,14 @@ class QueryOperations(Carrying):
         """
         session_id = check_id(session_id, "session_id")
         return self._read(lambda: _export(self._services.store, session_id, with_artifacts=include_artifacts))
+
+    def _limit(self, limit: int | None, default: int) -> int:
+        most = self._services.config.max_query_limit
+        if limit is None:
+            return min(default, most)
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= most:
+            raise invalid("limit", f"must be an integer from 1 to {most}", limit)
+        return limit
 
 
 def _export(store: Store, session_id: str, *, with_artifacts: bool) -> SessionExport:

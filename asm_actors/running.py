@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from typing import Any
+from typing import Any, cast
 
 from attrs import evolve, frozen
 
@@ -14,10 +14,11 @@ from asm_actors.handles import RunHandle, SessionHandle
 from asm_actors.journal.store import Store
 from asm_actors.redacted_logs import LOGS
 from asm_actors.serialization import check_integer, check_seconds
-from asm_actors.services import JOURNAL, SESSIONS, Services
+from asm_actors.services import JOURNAL, SESSIONS, Services, mcp_name
 from asm_actors.sessions.requests import Drain, DrainReport
+from asm_actors.tools.mcp_tools import ask_for_tools, tools_of_servers
 from asm_actors.tree import root_spec
-from supervisors import ActorDeadError, Dispatcher, DispatcherStopped, Future, Supervisor
+from supervisors import ActorDeadError, Dispatcher, DispatcherStopped, Future, StartFailed, Supervisor
 from supervisors import control as supervision
 from supervisors.reports import IntensityReached, Report
 
@@ -92,7 +93,13 @@ class SystemBase:
         return RunHandle(self._services, run_id)
 
     def _note(self, report: Report) -> None:
-        if isinstance(report, IntensityReached) and report.child_id in self._services.providers:
+        if not isinstance(report, IntensityReached):
+            return
+        lost_servers = [name for name in self._services.mcp_servers if report.child_id == mcp_name(name)]
+        if lost_servers:
+            self._services.directory.lost_servers.update(lost_servers)
+            logger.critical("the MCP server %s is given up; calls of its tools fail", lost_servers[0])
+        elif report.child_id in self._services.providers:
             name = str(report.child_id)
             self._services.directory.lost_providers.add(name)
             logger.critical(
@@ -125,11 +132,20 @@ class SystemBase:
         self._services.directory.root = self._root
 
     def _start_tree(self) -> None:
-        self._root = self._dispatcher.start(Supervisor, **root_spec(self._services, self._note))
+        spec = root_spec(self._services, self._note)
+        children, at = spec["children"], len(spec["children"])
+        if self._services.mcp_servers:
+            # Sessions take up their runs when they start, and runs must know their tools.
+            at = next(at for at, child in enumerate(children) if child.id == SESSIONS)
+        self._root = self._dispatcher.start(Supervisor, **{**spec, "children": children[:at]})
         try:
             # Answered when all children have started, for the root starts them in its first step.
             supervision.count_children(self._root).get(timeout=STOP_GRACE_S)
-        except ActorDeadError as error:
+            if self._services.mcp_servers:
+                self._add_server_tools()
+            for child in children[at:]:
+                supervision.start_child(self._root, child).get(timeout=STOP_GRACE_S)
+        except (ActorDeadError, StartFailed) as error:
             cause = getattr(self._root.exit_reason, "error", None) or error
             found = cause
             while found is not None and not isinstance(found, AsmError):
@@ -137,6 +153,16 @@ class SystemBase:
             raise found or AsmError.wrap(
                 ErrorCode.INTERNAL_ERROR, cause, f"the supervision tree could not be started: {cause!r}"
             ) from cause
+
+    def _add_server_tools(self) -> None:
+        """Learn what tools the servers have; each answers within its own time, or fails the start."""
+        servers = self._services.mcp_servers
+        asked = ask_for_tools(self._services)
+        listed = {
+            name: future.get(timeout=servers[name].start_timeout + STOP_GRACE_S)
+            for name, future in asked.items()
+        }
+        cast("dict[str, Any]", self._services.tools).update(tools_of_servers(self._services, listed))
 
     def _close_dispatcher(self) -> bool:
         return self._dispatcher.close() if self._owns_dispatcher else True

@@ -9,16 +9,20 @@ import random
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from asm_actors.config import TOOL_THREADS, Limits
 from asm_actors.cost.built_in import BUILT_IN_PRICES
+from asm_actors.settings.config import Config
+from asm_actors.slot_keys import SlotKeys
+from asm_actors.transcripts.cache import TranscriptCache
 
 if TYPE_CHECKING:
     from asm_actors.capabilities.manifest import Manifest
     from asm_actors.cost.pricing import PricingTable
     from asm_actors.ids import Ids
     from asm_actors.journal.store import Store
+    from asm_actors.maintenance.artifact import ArtifactStore
     from asm_actors.policies.policy import Policy
     from asm_actors.providers.base import Provider
     from asm_actors.providers.retry import RetryPolicy
@@ -32,6 +36,7 @@ __all__ = [
     "SESSION_SLOTS",
     "Directory",
     "Services",
+    "mcp_name",
     "provider_name",
     "session_name",
 ]
@@ -40,6 +45,7 @@ JOURNAL: Final = "journal"
 SUBSCRIPTIONS: Final = "subscriptions"
 CURSORS: Final = "cursors"
 PROVIDERS: Final = "providers"
+MCP: Final = "mcp"
 SESSIONS: Final = "sessions"
 SESSION_SLOTS: Final = "slots:sessions"
 RUN_SLOTS: Final = "slots:runs"
@@ -53,6 +59,11 @@ def session_name(session_id: str) -> tuple[str, str]:
 def provider_name(provider: str) -> tuple[str, str]:
     """The name under which a provider's actor is registered."""
     return ("provider", provider)
+
+
+def mcp_name(server: str) -> tuple[str, str]:
+    """The name under which the actor of a server of tools is registered."""
+    return ("mcp", server)
 
 
 @define
@@ -69,6 +80,14 @@ class Directory:
     lock by `sessions.delivery` alone."""
     lost_providers: set[str] = field(factory=set)
     """Providers which the tree has given up."""
+    lost_servers: set[str] = field(factory=set)
+    """Servers of tools which the tree has given up."""
+    tool_threads: Any = None
+    """Where tools that are plain functions run (`tools.threads`), once the first one does."""
+    run_line: Any = None
+    """Counts the runs on their way to their slots, if their number has a bound (`sessions.run_line`)."""
+    followers: dict[str, int] = field(factory=dict)
+    """How many subscriptions follow a session, by its id."""
     root: Any = None
     """Ref of the system's root supervisor, once it is started."""
     is_stopping: bool = False
@@ -111,10 +130,14 @@ class Services:
         max_recoveries: How many crashes a run survives.
         policy: What all runs may do and use; None: each as it says itself.
         pricing: What models cost.
+        artifact_store: Where runs keep what is too large for the journal, such as patches; None: nowhere.
         mcp_servers: Servers whose tools runs may use, by name.
         tool_threads: Threads for tools that are plain functions.
+        config: The configuration: what is read from it where it is needed, and not at the start.
+        transcripts: Transcripts that were read before.
         directory: What is open.
         random: Draws jitter.
+        slot_keys: Of which pools sessions and runs need a slot; made of the limits.
     """
 
     store: Store
@@ -136,10 +159,16 @@ class Services:
     max_recoveries: int = 3
     policy: Policy | None = None
     pricing: PricingTable = BUILT_IN_PRICES
+    artifact_store: ArtifactStore | None = None
     mcp_servers: Mapping[str, Any] = field(factory=dict)
     tool_threads: int = TOOL_THREADS
+    config: Config = field(factory=Config)
+    transcripts: TranscriptCache = field(factory=TranscriptCache)
     directory: Directory = field(factory=Directory)
     random: random.Random = field(factory=random.Random)
+    slot_keys: SlotKeys = field(
+        init=False, default=Factory(lambda self: SlotKeys(self.limits), takes_self=True)
+    )
 
     def whereis(self, name: Any) -> Any:
         """The ref that lives under this name now, or None."""

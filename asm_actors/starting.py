@@ -11,9 +11,11 @@ from asm_actors.capabilities.manifest import Manifest
 from asm_actors.config import MAX_RECOVERIES, ON_RESTART, SESSION_LINGER, TOOL_THREADS, Limits
 from asm_actors.cost.built_in import BUILT_IN_PRICES
 from asm_actors.cost.pricing import PricingTable
+from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.ids import Ids, RandomIds
 from asm_actors.journal.lmdb_store import LmdbStore
 from asm_actors.journal.store import Store
+from asm_actors.maintenance.artifact import ArtifactStore
 from asm_actors.policies.resolving import resolve_policy
 from asm_actors.providers.base import Provider
 from asm_actors.providers.retry import RetryPolicy
@@ -21,6 +23,8 @@ from asm_actors.redaction.making import redactor_of
 from asm_actors.redaction.settings import Redaction
 from asm_actors.serialization import check_id, check_integer, check_number, invalid
 from asm_actors.services import Services
+from asm_actors.settings.config import Config
+from asm_actors.tools.mcp_server import servers_by_name
 from asm_actors.tools.tool import tools_by_name
 from supervisors import Dispatcher, LoopDispatcher
 
@@ -65,18 +69,53 @@ class StartOptions(TypedDict, total=False):
     pricing: PricingTable | Mapping[str, Any] | None
     """What models cost, over the built-in table: ``{provider: {model: {"input": …, "output": …}}}`` in US dollars per
     token."""
+    artifact_store: ArtifactStore | None
+    """Where runs keep what is too large for the journal: the patches of runs whose workspace says ``artifacts``."""
     mcp_servers: Mapping[str, Any]
     """Servers of the Model Context Protocol whose tools runs may use, by name: `McpServer` values."""
     tool_threads: int
     """Threads for tools that are plain functions."""
+    config: Config | None
+    """Says what no other argument says, `journal` and `limits` included; see `Config.load`."""
 
 
 def make_services(
-    journal: str | os.PathLike[str] | Store,
+    journal: str | os.PathLike[str] | Store | None,
     providers: Mapping[str, Provider] | None,
     limits: Limits | None,
     *,
     dispatcher: Dispatcher,
+    config: Config | None = None,
+    **options: Any,
+) -> Services:
+    """Check the arguments of a start (told at `StartOptions`) and make of them what the actors share.
+
+    Raises:
+        ValidationError: One is malformed.
+    """
+    if not isinstance(config, Config | None):
+        raise invalid("config", "must be an asm_actors.Config", config)
+    given: dict[str, Any] = {} if config is None else config.start_arguments()
+    if journal is not None:
+        given["journal"] = journal
+    if limits is not None:
+        given["limits"] = limits
+    if "journal" not in given:
+        raise AsmError(
+            ErrorCode.VALIDATION_ERROR,
+            "journal is required: a directory or a store, given to the start or named by its configuration",
+            details={"field": "journal"},
+        )
+    return _services(providers, dispatcher=dispatcher, config=config or Config(), **(given | options))
+
+
+def _services(
+    providers: Mapping[str, Provider] | None,
+    *,
+    journal: str | os.PathLike[str] | Store,
+    limits: Limits | None = None,
+    dispatcher: Dispatcher,
+    config: Config,
     durability: Durability = "commit",
     retry: RetryPolicy | None = None,
     ids: Ids | None = None,
@@ -89,22 +128,17 @@ def make_services(
     max_recoveries: int = MAX_RECOVERIES,
     policy: Any = None,
     pricing: PricingTable | Mapping[str, Any] | None = None,
+    artifact_store: ArtifactStore | None = None,
     mcp_servers: Mapping[str, Any] | None = None,
     tool_threads: int = TOOL_THREADS,
 ) -> Services:
-    """Check the arguments of a start (told at `StartOptions`) and make of them what the actors share.
-
-    Raises:
-        ValidationError: One is malformed.
-    """
-    _check_parts(limits, retry, dispatcher, ids)
+    _check_parts(limits, retry, dispatcher, ids, artifact_store)
     _check_numbers(seed, patience, linger, max_recoveries, tool_threads)
     if on_restart not in ON_RESTART:
         raise invalid("on_restart", f"must be one of {', '.join(ON_RESTART)}", on_restart)
     if durability not in ("commit", "interval", "none"):
         raise invalid("durability", "must be commit, interval or none", durability)
-    if not isinstance(mcp_servers, Mapping | None):
-        raise invalid("mcp_servers", "must be a map from names to servers", mcp_servers)
+    servers = servers_by_name(mcp_servers)
     named, manifests = _named(providers)
     store = LmdbStore(journal, durability=durability) if isinstance(journal, str | os.PathLike) else journal
     if not isinstance(store, Store):
@@ -123,19 +157,25 @@ def make_services(
         linger=LINGER_S if isinstance(dispatcher, LoopDispatcher) else 0.0,
         patience=patience,
         tools=tools_by_name(tools),
-        redactor=redactor_of(redaction, named.values(), os.environ),
+        redactor=redactor_of(redaction, (*named.values(), *servers.values()), os.environ),
         session_linger=linger,
         on_restart=on_restart,
         max_recoveries=max_recoveries,
         policy=resolve_policy(policy),
-        pricing=PricingTable.of(pricing).over(BUILT_IN_PRICES),
-        mcp_servers=dict(mcp_servers or {}),
+        pricing=_prices(PricingTable.of(pricing).over(BUILT_IN_PRICES), named),
+        artifact_store=artifact_store,
+        mcp_servers=servers,
         tool_threads=tool_threads,
+        config=config,
         random=random.Random(seed),  # noqa: S311 - jitter
     )
 
 
-def _check_parts(limits: Any, retry: Any, dispatcher: Any, ids: Any) -> None:
+def _check_parts(limits: Any, retry: Any, dispatcher: Any, ids: Any, artifact_store: Any) -> None:
+    if artifact_store is not None and not isinstance(artifact_store, ArtifactStore):
+        raise invalid(
+            "artifact_store", "must be an artifact store (see asm_actors.ArtifactStore)", artifact_store
+        )
     if not isinstance(limits, Limits | None):
         raise invalid("limits", "must be an asm_actors.Limits", limits)
     if not isinstance(retry, RetryPolicy | None):
@@ -154,6 +194,13 @@ def _check_numbers(seed: Any, patience: Any, linger: Any, max_recoveries: Any, t
         check_number(linger, "linger")
     check_integer(max_recoveries, "max_recoveries", least=0)
     check_integer(tool_threads, "tool_threads", least=1)
+
+
+def _prices(table: PricingTable, providers: Mapping[str, Provider]) -> PricingTable:
+    """Give providers the rates of their kind (``prices_of``) if the table has none under the name they have here."""
+    kinds = {name: getattr(provider, "prices_of", None) for name, provider in providers.items()}
+    rates = {name: table.rates[kind] for name, kind in kinds.items() if kind and kind in table.rates}
+    return PricingTable({**rates, **table.rates}) if rates else table
 
 
 def _named(providers: Any) -> tuple[dict[str, Provider], dict[str, Manifest]]:

@@ -18,8 +18,10 @@ from asm_actors.running import StopReport, SystemBase
 from asm_actors.serialization import check_seconds
 from asm_actors.services import Services
 from asm_actors.sessions.manager import AsyncSessionManager, SessionManager
+from asm_actors.settings.config import Config
 from asm_actors.signals import STOP_SIGNALS, wait_and_stop, wait_and_stop_async
 from asm_actors.starting import Durability, StartOptions, make_services
+from asm_actors.telemetry.audit import AsyncAuditLog, AuditLog
 from supervisors import Dispatcher, LoopDispatcher
 
 __all__ = ["ActorSystem", "AsyncActorSystem", "Durability", "StopReport"]
@@ -34,7 +36,7 @@ class ActorSystem(SystemBase):
     @classmethod
     def start(
         cls,
-        journal: str | os.PathLike[str] | Store,
+        journal: str | os.PathLike[str] | Store | None = None,
         providers: Mapping[str, Provider] | None = None,
         limits: Limits | None = None,
         *,
@@ -45,6 +47,7 @@ class ActorSystem(SystemBase):
 
         Args:
             journal: Directory of the LMDB journal, made if it is not there; or a store such as `MemoryStore()`.
+                Required, unless the configuration names one.
             providers: Providers by the name under which sessions and runs ask for them.
             limits: How much may go on at once.
             dispatcher: Runs the actors; by default a `LoopDispatcher` of the system's own.
@@ -70,12 +73,20 @@ class ActorSystem(SystemBase):
         system._begin()
         return system
 
+    @classmethod
+    def from_config(
+        cls, config: Config, providers: Mapping[str, Provider] | None = None, **options: Any
+    ) -> Self:
+        """As `start`, by a configuration; arguments of `start` that are given besides stand over what it says."""
+        return cls.start(providers=providers, config=config, **options)
+
     def __init__(self, services: Services, dispatcher: Dispatcher, *, owns_dispatcher: bool) -> None:
         super().__init__(services, dispatcher, owns_dispatcher=owns_dispatcher)
         self.sessions = SessionManager(services)
         self.queries = Queries(services)
         self.maintenance = Maintenance(services)
         self.artifacts = ArtifactRegistry(services)
+        self.audit = AuditLog(services)
 
     def tree(self, limit: int = 20) -> str:
         """The supervision tree as text: who runs, restarts, mailbox depths.
@@ -141,7 +152,7 @@ class AsyncActorSystem(SystemBase):
     @classmethod
     def start(
         cls,
-        journal: str | os.PathLike[str] | Store,
+        journal: str | os.PathLike[str] | Store | None = None,
         providers: Mapping[str, Provider] | None = None,
         limits: Limits | None = None,
         *,
@@ -166,12 +177,20 @@ class AsyncActorSystem(SystemBase):
         )
         return cls(services, chosen, owns_dispatcher=owns)
 
+    @classmethod
+    def from_config(
+        cls, config: Config, providers: Mapping[str, Provider] | None = None, **options: Any
+    ) -> Self:
+        """As `ActorSystem.from_config`; it starts when it is awaited or entered."""
+        return cls.start(providers=providers, config=config, **options)
+
     def __init__(self, services: Services, dispatcher: Dispatcher, *, owns_dispatcher: bool) -> None:
         super().__init__(services, dispatcher, owns_dispatcher=owns_dispatcher)
         self.sessions = AsyncSessionManager(services)
         self.queries = AsyncQueries(services)
         self.maintenance = AsyncMaintenance(services)
         self.artifacts = AsyncArtifactRegistry(services)
+        self.audit = AsyncAuditLog(services)
         self._opening: asyncio.Future[None] | None = None
 
     async def _open(self) -> Self:

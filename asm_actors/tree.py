@@ -4,6 +4,7 @@ root                    rest_for_one: whoever is started later needs what was st
 ├─ journal              permanent; everybody writes to it
 ├─ subscriptions        dynamic, temporary: a client subscribes again from its cursor
 ├─ providers            one small supervisor per provider, so that one that keeps crashing takes down only itself
+├─ mcp                  likewise for each server of tools; only if there is one
 ├─ slots:sessions
 ├─ slots:runs
 ├─ sessions             dynamic, transient; each session is the parent of its runs
@@ -20,20 +21,22 @@ from asm_actors.journal.actor import JournalActor
 from asm_actors.journal.cursor_keeper import CursorKeeper
 from asm_actors.journal.subscriber import SubscriptionActor
 from asm_actors.providers.actor import ProviderActor
-from asm_actors.runs.state import RUNS_POOL
 from asm_actors.services import (
     CURSORS,
     JOURNAL,
+    MCP,
     PROVIDERS,
     RUN_SLOTS,
     SESSION_SLOTS,
     SESSIONS,
     SUBSCRIPTIONS,
     Services,
+    mcp_name,
     provider_name,
 )
-from asm_actors.sessions.state import SESSIONS_POOL
 from asm_actors.sessions.supervisor import SessionsSupervisor
+from asm_actors.slot_keys import RUNS_POOL, SESSIONS_POOL
+from asm_actors.tools.mcp_actor import McpServerActor
 from supervisors import (
     Backoff,
     ChildSpec,
@@ -60,14 +63,21 @@ PROVIDER_BACKOFF = Backoff(initial=0.05, maximum=5.0)
 # The supervisors of single providers are temporary children: their end is reported, and is nobody else's.
 PROVIDERS_FLAGS = SupervisorFlags(intensity=1, period=5.0)
 
-# Sessions get their shutdown time from their own supervisor; a provider closes its streams, a journal its last batch.
-PROVIDER_SHUTDOWN_S = 5.0
+# A server of tools is a process of somebody else's, and starting it takes its time: eleven crashes, the pauses between
+# which grow to ten seconds, are about a minute in which it did not come back.
+MCP_SERVER = SupervisorFlags(intensity=10, period=60.0)
+MCP_BACKOFF = Backoff(initial=0.1, maximum=10.0)
+# Its input is ended, it is told to end, it is killed: each step has its seconds.
+MCP_SHUTDOWN_S = 15.0
+
+# Sessions get their shutdown time from their own supervisor, and providers, which close their streams, from the
+# configuration. A journal writes its last batch.
 JOURNAL_SHUTDOWN_S = 30.0
 
 
 def root_spec(services: Services, on_report: ReportHook | None = None) -> dict[str, Any]:
     """Arguments of the root `Supervisor` of a system."""
-    limits = services.limits
+    limits, keys = services.limits, services.slot_keys
     children = (
         ChildSpec(JOURNAL, JournalActor, (services,), name=JOURNAL, shutdown=JOURNAL_SHUTDOWN_S),
         ChildSpec(
@@ -83,15 +93,23 @@ def root_spec(services: Services, on_report: ReportHook | None = None) -> dict[s
             _options(flags=PROVIDERS_FLAGS),
             name=PROVIDERS,
         ),
+        *([_mcp(services)] if services.mcp_servers else ()),
         ChildSpec(
-            SESSION_SLOTS, SlotPool, ({SESSIONS_POOL: limits.max_parallel_sessions},), name=SESSION_SLOTS
+            SESSION_SLOTS,
+            SlotPool,
+            ({SESSIONS_POOL: limits.max_parallel_sessions},),
+            _options(default_limit=keys.session_limit, max_waiting=None),
+            name=SESSION_SLOTS,
         ),
-        # Its line needs no bound of its own: each session brings no more to it than it may have open.
+        # Their lines need no bound of their own: who may not wait is refused at the door, and of those who may, each
+        # session brings no more than it may have open.
         ChildSpec(
             RUN_SLOTS,
             SlotPool,
             ({RUNS_POOL: limits.max_parallel_runs},),
-            _options(max_waiting=None),
+            _options(
+                default_limit=keys.run_limit, max_waiting=None, rate=keys.run_rate if keys.is_rated else None
+            ),
             name=RUN_SLOTS,
         ),
         ChildSpec(SESSIONS, SessionsSupervisor, (services,), name=SESSIONS),
@@ -106,10 +124,27 @@ def _provider_supervisor(services: Services, name: str) -> ChildSpec:
         ProviderActor,
         (services, name),
         backoff=evolve(PROVIDER_BACKOFF, random=services.random.random),  # a seed chooses these pauses too
-        shutdown=PROVIDER_SHUTDOWN_S,
+        shutdown=services.config.task_shutdown_timeout_ms / 1000,
         name=provider_name(name),
     )
     return ChildSpec(name, Supervisor, ([actor],), _options(flags=PROVIDER), restart=Restart.TEMPORARY)
+
+
+def _mcp(services: Services) -> ChildSpec:
+    below = [_mcp_supervisor(services, name) for name in services.mcp_servers]
+    return ChildSpec(MCP, Supervisor, (below,), _options(flags=PROVIDERS_FLAGS), name=MCP)
+
+
+def _mcp_supervisor(services: Services, name: str) -> ChildSpec:
+    actor = ChildSpec(
+        mcp_name(name),
+        McpServerActor,
+        (services, name),
+        backoff=evolve(MCP_BACKOFF, random=services.random.random),
+        shutdown=MCP_SHUTDOWN_S,
+        name=mcp_name(name),
+    )
+    return ChildSpec(name, Supervisor, ([actor],), _options(flags=MCP_SERVER), restart=Restart.TEMPORARY)
 
 
 def _options(**options: Any) -> dict[str, Any]:

@@ -208,7 +208,7 @@ class Dispatcher(abc.ABC):
 
     @abc.abstractmethod
     def run_blocking(
-        self, func: Callable[..., Any], *args: Any, thread: str | None = None
+        self, func: Callable[..., Any], *args: Any, thread: str | None = None, threads: int = 1
     ) -> asyncio.Future[Any]:
         """Run a blocking function off the dispatcher's thread.
 
@@ -217,6 +217,8 @@ class Dispatcher(abc.ABC):
             args: Its arguments.
             thread: Name of a thread of its own on which calls run one by one in order (a journal's committer);
                 None: the bounded pool that all share.
+            threads: How many threads of that name there may be, as its first call says; with more than one they are a
+                pool of their own.
         """
 
     @property

@@ -175,6 +175,11 @@ class LoopDispatcher(Dispatcher):
             if not thread.is_alive()
             else [False]
         )
+        left = [one.name for pool in pools for one in pool.threads if one.is_alive()]
+        if left and not thread.is_alive():
+            logger.warning(
+                "%r was closed; threads that do not end are left behind: %s", self, ", ".join(left)
+            )
         return all(done) and not any(actor_thread.is_alive() for actor_thread in threads)
 
     def _close_on_thread(self) -> None:
@@ -372,12 +377,12 @@ class LoopDispatcher(Dispatcher):
         return self.loop.create_task(coroutine, name=name)
 
     def run_blocking(
-        self, func: Callable[..., Any], *args: Any, thread: str | None = None
+        self, func: Callable[..., Any], *args: Any, thread: str | None = None, threads: int = 1
     ) -> asyncio.Future[Any]:
         """Run a blocking function off the dispatcher's thread; see `Dispatcher.run_blocking`."""
         pool = self._pools.get(thread)
         if pool is None:
-            size, name = (self._pool_size, f"{self.name}-pool") if thread is None else (1, thread)
+            size, name = (self._pool_size, f"{self.name}-pool") if thread is None else (threads, thread)
             pool = self._pools[thread] = BlockingPool(size, name)
         future = self.loop.run_in_executor(pool, func, *args)
         self._blocking += 1

@@ -316,7 +316,7 @@ class SimulationDispatcher(Dispatcher):
         return self._simulation_loop.create_task(coroutine, name=name)
 
     def run_blocking(
-        self, func: Callable[..., Any], *args: Any, thread: str | None = None
+        self, func: Callable[..., Any], *args: Any, thread: str | None = None, threads: int = 1
     ) -> asyncio.Future[Any]:
         """Run a blocking call as one step; the calls of one `thread` stay in order."""
         future = self._simulation_loop.create_future()

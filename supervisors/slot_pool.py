@@ -1,29 +1,35 @@
 """`SlotPool`: the slot table as an actor. Slots are granted by message and freed by the exit of their holder.
 
 Whoever wants a slot sends `Acquire` and goes on; the answer comes as a message, at once or when one is free.
-A holder need not give a slot back: the pool watches it, and its end, however it comes, frees the slot.
+A holder need not give a slot back: the pool watches it, and its end, however it comes, frees the slot. Who wants slots
+of several pools names them with `Keys` wherever a key is asked for. A pool with a rate sets a timer for the next grant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from supervisors.actor import Actor
 from supervisors.notices import Down, Monitor
+from supervisors.slot_counts import Keys
 from supervisors.slots import DEFAULT_MAX_WAITING, Admission, Grant, PoolStatistics, SlotTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from supervisors.rates import Rate
     from supervisors.ref import Ref
+    from supervisors.timers import Timer
 
 __all__ = [
     "Acquire",
     "GetPoolStatistics",
     "HandOver",
+    "Keys",
     "Release",
     "Resize",
     "SlotBinding",
@@ -77,11 +83,14 @@ class Acquire(NamedTuple):
     granted: Any = None
     """What it is told when the slot is granted; by default `SlotGranted(key, holder)`."""
     refused: Any = None
-    """What it is told if the line is full; by default `SlotRefused(key, holder)`."""
+    """What it is told if the line is full; by default `SlotRefused(key, holder)`. What can be called is called with the
+    key of the pool that is full and its `PoolStatistics`, and makes the message."""
     wait: bool = True
     """Whether to stand in line if no slot is free; without it that is a refusal."""
     waiting: Any = None
     """What it is told when it has to stand in line; by default nothing."""
+    priority: int = 0
+    """Higher goes first in the line (see `slot_order.rank_of`)."""
 
 
 class Release(NamedTuple):
@@ -115,6 +124,10 @@ class GetPoolStatistics(NamedTuple):
     """To a pool. Reply: `PoolStatistics` by key."""
 
 
+class _Refill:
+    """To itself: a rate lets somebody go on by now."""
+
+
 @frozen
 class SlotBinding:
     """How a `DynamicSupervisor` takes slots for its children.
@@ -133,12 +146,13 @@ class SlotBinding:
 
 
 class SlotPool(Actor):
-    """Grants slots of keyed pools in the order of asking.
+    """Grants slots of keyed pools by priority, and in the order of asking.
 
     Args:
         limits: Slots by key; None is no limit.
-        default_limit: Slots of each other key.
+        default_limit: Slots of each other key, or what tells it.
         max_waiting: Longest line of each pool.
+        rate: Tells how often a slot of a pool is granted; None: as often as there is one.
 
     Raises:
         ValueError: A number is negative.
@@ -148,23 +162,47 @@ class SlotPool(Actor):
         self,
         limits: Mapping[Hashable, int | None] | None = None,
         *,
-        default_limit: int | None = None,
+        default_limit: int | Callable[[Hashable], int | None] | None = None,
         max_waiting: int | None = DEFAULT_MAX_WAITING,
+        rate: Callable[[Hashable], Rate | None] | None = None,
     ) -> None:
         super().__init__()
-        self._table = SlotTable(limits, default_limit=default_limit, max_waiting=max_waiting)
-        # What to tell whom, by place in a line.
-        self._wishes: dict[tuple[Hashable, Any], Acquire] = {}
+        self._table = SlotTable(limits, default_limit=default_limit, max_waiting=max_waiting, rate=rate)
+        # What to tell whom, and since when it waits, by place in a line.
+        self._wishes: dict[tuple[Hashable, Any], tuple[Acquire, float]] = {}
+        self._timer: Timer | None = None
         # One monitor per ref that holds, waits, or owns tickets.
         self._monitors: dict[Any, Monitor] = {}
         self._tickets: dict[Any, dict[Ticket, None]] = {}
 
+    @property
+    def table(self) -> SlotTable:
+        """The table, for looks from the dispatcher's own thread."""
+        if self._table.is_rated:
+            self._grant(self._table.refill(self.now()))
+        return self._table
+
     def statistics(self) -> Mapping[Hashable, PoolStatistics]:
         """Give the counts by key."""
-        return self._table.statistics()
+        counts, now = dict(self.table.statistics()), self.now()
+        longest: dict[Hashable, float] = {}
+        for wish, since in self._wishes.values():
+            for key in wish.key.keys if type(wish.key) is Keys else (wish.key,):
+                longest[key] = max(longest.get(key, 0.0), now - since)
+        for key, waited in longest.items():
+            counts[key] = evolve(counts[key], longest_wait=waited)
+        return MappingProxyType(counts)
 
     def on_receive(self, message: Any) -> Any:
         """Handle requests, and the exits of those that hold or wait."""
+        if not self._table.is_rated:
+            return self._handle(message)
+        self._grant(self._table.refill(self.now()))
+        answer = self._handle(message)
+        self._set_timer()
+        return answer
+
+    def _handle(self, message: Any) -> Any:
         kind = type(message)
         if kind is Acquire:
             return self._acquire(message)
@@ -175,6 +213,7 @@ class SlotPool(Actor):
                 if not self._table.withdraw(key, holder):
                     self._grant(self._table.release(key, holder))
                 self._wishes.pop((key, holder), None)
+                self._grant(self._table.settle())
                 self._look_away(holder)
             case HandOver(ticket=ticket, holder=holder):
                 self._hand_over(ticket, holder)
@@ -182,32 +221,53 @@ class SlotPool(Actor):
                 self._grant(self._table.resize(key, limit))
             case GetPoolStatistics():
                 return self.statistics()
+            case _Refill():
+                pass  # what is due was granted before this was looked at
             case _:
                 return super().on_receive(message)
         return None
 
+    def _set_timer(self) -> None:
+        """Look again when a rate lets the next one go on."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self._table.next_refill()
+        if due is not None:
+            self._timer = self.send_after(max(0.0, due - self.now()), _Refill())
+
     def _acquire(self, wish: Acquire) -> Admission:
-        key, holder = wish.key, wish.holder
-        if not wish.wait and not self._table.has_room(key) and not self._table.holds(key, holder):
+        key, holder, table = wish.key, wish.holder, self._table
+        # Only one that does not want to wait, or cannot, needs to be told which pool is full.
+        full = None if wish.wait or table.holds(key, holder) else table.full(key)
+        if full is not None:
+            table.note_refusal(full)
             admission = Admission.REFUSED
         else:
-            admission = self._table.acquire(key, holder)
+            admission = table.acquire(key, holder, wish.priority)
         if admission is Admission.REFUSED:
-            message = wish.refused if wish.refused is not None else SlotRefused(key, holder)
-            _reply_to(wish).post(message)
+            self._refuse(wish, table.full(key) if full is None else full)
             return admission
         self._watch(holder)
         if admission is Admission.GRANTED:
             self._tell(wish)
         else:
-            self._wishes.setdefault((key, holder), wish)
+            self._wishes.setdefault((key, holder), (wish, self.now()))
             if wish.waiting is not None:
                 _reply_to(wish).post(wish.waiting)
         return admission
 
+    def _refuse(self, wish: Acquire, full: Hashable) -> None:
+        message = wish.refused
+        if message is None:
+            message = SlotRefused(wish.key, wish.holder)
+        elif callable(message):
+            message = message(full, self._table.pool_statistics(full))
+        _reply_to(wish).post(message)
+
     def _grant(self, grants: Iterable[Grant]) -> None:
         for grant in grants:
-            self._tell(self._wishes.pop(grant))
+            self._tell(self._wishes.pop(grant)[0])
 
     def _tell(self, wish: Acquire) -> None:
         message = wish.granted if wish.granted is not None else SlotGranted(wish.key, wish.holder)
@@ -220,7 +280,7 @@ class SlotPool(Actor):
         grants = self._table.hand_over(ticket, holder)
         for key in awaited:
             if self._table.holds(key, holder):
-                self._tell(self._wishes.pop((key, holder)))
+                self._tell(self._wishes.pop((key, holder))[0])
         self._look_away(ticket)
         self._look_away(holder)  # the ticket may have held nothing
         self._grant(grants)

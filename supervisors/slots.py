@@ -1,186 +1,104 @@
 """Slots: permission to run one of N, held by an actor and freed by its exit.
 
 1. A holder is any hashable token (a ref). It holds at most one slot of a pool: asking again changes nothing.
-2. A pool is a key with a limit; None is no limit. Whoever finds the pool full waits in line, first come,
-   first served. The line has a bound; beyond it one is refused.
-3. Nobody waits while a slot is free. So each call that frees one returns whom it went to.
-4. This file knows neither time nor actors. All operations take constant time per slot they touch.
-
-A holder that needs slots of several pools acquires them one after the other, all holders in the same order,
-the narrowest pool first (its tenant's, then the shared one): then no two holders wait for each other, and
-none sits on a shared slot while it waits for a private one.
+2. A pool is a key with a limit; None is no limit. Whoever finds the pool full waits in line: the highest priority
+   first, of equal ones who came first. The line has a bound; beyond it one is refused.
+3. Who wants slots of several pools (`Keys`) gets all of them in one step, and holds none while it waits. So no two wait
+   for each other, and nobody keeps others out of a pool while it waits for another one.
+4. Nobody waits while all that it wants is free. So each call that frees a slot returns whom it went to. Whoever waits
+   stands in the line of one pool that is full, with its place; when that pool has room, and another one that it wants
+   has not, it goes to that line, and those behind it have their turn. What several pools free at once goes by rank.
+5. Who waits for several pools could be passed over for ever by those that want others. So one that `PATIENCE` times
+   found a pool taken by somebody who had come later has the next slot of that pool kept for it; one waiter at a time.
+6. A pool may have a rate: how often a slot is granted. Who waits for that stands in the same line.
+7. This file knows no actors and no clock: whoever uses rates says what time it is (`refill`). Operations take constant
+   time per slot they touch, and log n for those that do not come in the order of their rank.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Hashable, Mapping
-from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, NamedTuple
 
-from attrs import frozen
+from supervisors.slot_counts import Keys, PoolStatistics
+from supervisors.slot_waiting import DEFAULT_MAX_WAITING, PATIENCE, Admission, Grant, Lines, checked, keys_of
 
-__all__ = ["DEFAULT_MAX_WAITING", "Admission", "Grant", "PoolStatistics", "SlotTable"]
-
-DEFAULT_MAX_WAITING: Final = 10_000
-"""Longest line of a pool if nothing else is said."""
-
-
-class Admission(StrEnum):
-    """The answer to an acquire."""
-
-    GRANTED = "granted"
-    """The holder has the slot."""
-    WAITING = "waiting"
-    """It stands in line; a later call returns its grant."""
-    REFUSED = "refused"
-    """The line is full; nothing changed."""
+__all__ = [
+    "DEFAULT_MAX_WAITING",
+    "PATIENCE",
+    "Admission",
+    "Grant",
+    "Keys",
+    "PoolStatistics",
+    "SlotTable",
+]
 
 
-class Grant(NamedTuple):
-    """A slot that went to the first in line."""
+class SlotTable(Lines):
+    """Pools by key, their holders and their lines; all slots are free at first.
 
-    key: Hashable
-    """The pool."""
-    holder: Hashable
-    """Who holds it now."""
+    Args:
+        limits: Limits by key.
+        default_limit: Limit of each other key, or what tells it; None is no limit.
+        max_waiting: Longest line of each pool; None is no bound, for callers who bound their requests.
+        rate: Tells how often a slot of a pool is granted; None: as often as there is one.
 
-
-@frozen
-class PoolStatistics:
-    """Counts of one pool.
-
-    Attributes:
-        limit: Slots in all; None is no limit.
-        in_use: Slots held now; more than `limit` after it was lowered, until holders leave.
-        waiting: Length of the line now.
-        peak: Most slots ever held at once.
-        granted: Slots given since the pool was made.
-        refused: Requests turned away since then, the line being full.
+    Raises:
+        ValueError: A number is negative.
     """
 
-    limit: int | None
-    in_use: int
-    waiting: int
-    peak: int
-    granted: int
-    refused: int
+    __slots__ = ()
 
-
-class _Pool:
-    __slots__ = ("granted", "in_use", "limit", "line", "peak", "refused")
-
-    def __init__(self, limit: int | None) -> None:
-        self.limit = limit
-        self.in_use = 0
-        # Not a plain dict: taking its first entry scans the places of all that left before.
-        self.line: OrderedDict[Hashable, None] = OrderedDict()
-        self.peak = 0
-        self.granted = 0
-        self.refused = 0
-
-    def has_room(self) -> bool:
-        return self.limit is None or self.in_use < self.limit
-
-    def take(self) -> None:
-        self.in_use += 1
-        self.granted += 1
-        self.peak = max(self.peak, self.in_use)
-
-    def statistics(self) -> PoolStatistics:
-        return PoolStatistics(self.limit, self.in_use, len(self.line), self.peak, self.granted, self.refused)
-
-
-class SlotTable:
-    """Pools by key, their holders and their lines."""
-
-    __slots__ = ("_default", "_held", "_limits", "_max_waiting", "_pools", "_waits")
-
-    def __init__(
-        self,
-        limits: Mapping[Hashable, int | None] | None = None,
-        *,
-        default_limit: int | None = None,
-        max_waiting: int | None = DEFAULT_MAX_WAITING,
-    ) -> None:
-        """Make a table with all slots free.
+    def acquire(self, key: Hashable, holder: Hashable, priority: int = 0) -> Admission:
+        """Ask for a slot of a pool, or of several.
 
         Args:
-            limits: Limits by key.
-            default_limit: Limit of each other key; None is no limit.
-            max_waiting: Longest line of each pool; None is no bound, for callers who bound their requests.
-
-        Raises:
-            ValueError: A number is negative.
-        """
-        self._limits: dict[Hashable, int | None] = {
-            key: _checked(limit, f"the limit of {key!r}") for key, limit in (limits or {}).items()
-        }
-        self._default = _checked(default_limit, "default_limit")
-        self._max_waiting = _checked(max_waiting, "max_waiting")
-        self._pools: dict[Hashable, _Pool] = {}
-        # By holder, for the exit. Tuples, since most hold one slot, and a set would cost four times as much.
-        self._held: dict[Hashable, tuple[Hashable, ...]] = {}
-        self._waits: dict[Hashable, tuple[Hashable, ...]] = {}
-
-    def acquire(self, key: Hashable, holder: Hashable) -> Admission:
-        """Ask for a slot of a pool.
-
-        Args:
-            key: The pool.
+            key: The pool's key, or `Keys`.
             holder: Who wants it. One that holds it already, or stands in line, keeps what it has.
+            priority: Higher goes first (see `slot_order.rank_of`).
         """
-        if key in self._held.get(holder, ()):
+        if type(key) is Keys:
+            return self._acquire_all(key, key.keys, holder, priority)
+        held = self._held.get(holder, ())
+        if key in held:
             return Admission.GRANTED
-        pool = self._pool(key)
-        if holder in pool.line:
+        pool = self._pools.get(key) or self._pool(key)
+        if holder in self._waits and self._request(key, holder) is not None:
             return Admission.WAITING
-        if pool.has_room():
-            self._grant(key, pool, holder)
+        if pool.has_room(self._now):
+            pool.take(None, self._now)
+            self._held[holder] = (*held, key)
             return Admission.GRANTED
-        if self._max_waiting is not None and len(pool.line) >= self._max_waiting:
-            pool.refused += 1
-            self._drop_if_idle(key, pool)
-            return Admission.REFUSED
-        pool.line[holder] = None
-        self._waits[holder] = (*self._waits.get(holder, ()), key)
-        return Admission.WAITING
+        return self._wait(key, (key,), holder, priority, pool)
 
     def withdraw(self, key: Hashable, holder: Hashable) -> bool:
-        """Leave the line of a pool.
+        """Leave the line. What was kept for it goes to others with the next `settle`.
 
         Args:
-            key: The pool.
+            key: What it had asked for.
             holder: Who stands in it.
 
         Returns:
             False if it did not stand there; a slot that it holds stays held.
         """
-        pool = self._pools.get(key)
-        if pool is None or holder not in pool.line:
+        request = self._request(key, holder)
+        if request is None:
             return False
-        del pool.line[holder]
-        _remove(self._waits, holder, key)
-        self._drop_if_idle(key, pool)
+        request.pool.line.remove(request)
+        self._forget(request)
         return True
 
     def release(self, key: Hashable, holder: Hashable) -> tuple[Grant, ...]:
-        """Give one slot back while living on, as a paused holder does; an exit frees all by itself.
+        """Give a slot back while living on, as a paused holder does; an exit frees all by itself.
 
         Args:
-            key: The pool.
+            key: The pool's key, or `Keys`.
             holder: Who holds the slot; nothing changes if it does not.
 
         Returns:
-            To whom the slot went.
+            To whom it went.
         """
-        if key not in self._held.get(holder, ()):
-            return ()
-        _remove(self._held, holder, key)
-        pool = self._pools[key]
-        pool.in_use -= 1
-        return self._fill(key, pool)
+        return self._fill(self._give_back(keys_of(key), holder))
 
     def exited(self, holder: Hashable) -> tuple[Grant, ...]:
         """Free all that an ended holder held, and take it out of all lines.
@@ -191,19 +109,26 @@ class SlotTable:
         Returns:
             To whom the slots went.
         """
-        for key in self._waits.get(holder, ()):
-            self.withdraw(key, holder)
-        grants: list[Grant] = []
-        for key in self._held.get(holder, ()):
-            grants += self.release(key, holder)
-        return tuple(grants)
+        for request in self._waits.get(holder, ()):
+            request.pool.line.remove(request)
+            self._forget(request)
+        keys = self._held.pop(holder, ())
+        pools = [self._pools[key] for key in keys]
+        for pool in pools:
+            pool.in_use -= 1
+        return self._fill(pools)
+
+    def settle(self) -> tuple[Grant, ...]:
+        """Give away what was kept for one that has left its line; returns to whom it went."""
+        return self._fill([]) if self._unkept else ()
 
     def hand_over(self, old: Hashable, new: Hashable) -> tuple[Grant, ...]:
         """Pass all slots of one holder on to another, as a starter does to the actor it started.
 
         Args:
             old: Who holds them; it leaves the lines in which it stands.
-            new: Who holds them from now on. A slot of a pool of which it has one already is freed.
+            new: Who holds them from now on. A slot of a pool of which it has one already is freed. If it stands in
+                line for what it has by then, or could have, it has that.
 
         Returns:
             To whom freed slots went.
@@ -218,9 +143,10 @@ class SlotTable:
             self._held[old] = surplus
         else:
             self._held.pop(old, None)
-        for key in moved:
-            # It may stand in a line for what it has just got.
-            self.withdraw(key, new)
+        if moved:
+            for request in self._waits.get(new, ()):
+                request.pool.line.remove(request)
+                self._serve(request)
         return self.exited(old)
 
     def resize(self, key: Hashable, limit: int | None) -> tuple[Grant, ...]:
@@ -236,80 +162,88 @@ class SlotTable:
         Raises:
             ValueError: The limit is negative.
         """
-        self._limits[key] = _checked(limit, f"the limit of {key!r}")
+        self._limits[key] = checked(limit, f"the limit of {key!r}")
         pool = self._pools.get(key)
         if pool is None:
             return ()
         pool.limit = limit
-        return self._fill(key, pool)
+        return self._fill([pool])
+
+    def refill(self, now: float) -> tuple[Grant, ...]:
+        """Say what time it is, before anything else is asked of a table with rates; returns who got a slot by it."""
+        self._now = now
+        pools = list(self._thirsty.values())
+        return self._fill(pools) if pools else ()
+
+    def next_refill(self) -> float | None:
+        """Tell when the next one gets a slot if no other is freed; None: that is not a matter of time."""
+        due: float | None = None
+        for key, pool in tuple(self._thirsty.items()):
+            if not pool.line:
+                del self._thirsty[key]
+                continue
+            time = pool.refill_at()
+            if time is not None and (due is None or time < due):
+                due = time
+        return due
 
     def has_room(self, key: Hashable) -> bool:
-        """Tell whether a slot of the pool is free."""
-        return self._peek(key).has_room()
+        """Tell whether a slot of the pool is free, or of all that are meant."""
+        return self.full(key) is None
+
+    def full(self, key: Hashable) -> Hashable | None:
+        """Tell which pool has no slot free, of those that are meant; None: all have."""
+        return next((one for one in keys_of(key) if not self._peek(one).has_room(self._now)), None)
 
     def holds(self, key: Hashable, holder: Hashable) -> bool:
-        """Tell whether the holder has a slot of the pool."""
-        return key in self._held.get(holder, ())
+        """Tell whether the holder has a slot of the pool, or of all that are meant."""
+        held = self._held.get(holder, ())
+        return all(one in held for one in keys_of(key))
 
     def is_waiting(self, key: Hashable, holder: Hashable) -> bool:
-        """Tell whether the holder stands in the line of the pool."""
-        return key in self._waits.get(holder, ())
+        """Tell whether the holder stands in line for this."""
+        return self._request(key, holder) is not None
 
     def lines_of(self, holder: Hashable) -> tuple[Hashable, ...]:
-        """Give the keys of the pools in whose lines the holder stands."""
-        return self._waits.get(holder, ())
+        """Give what the holder has asked for and stands in line for."""
+        return tuple(request.key for request in self._waits.get(holder, ()))
 
     def knows(self, holder: Hashable) -> bool:
         """Tell whether the holder has or awaits any slot."""
         return holder in self._held or holder in self._waits
+
+    def overlooked(self) -> tuple[Hashable, ...]:
+        """Give those who wait although they could have all that they want: nobody, ever. For checks."""
+        return tuple(
+            request.holder
+            for requests in self._waits.values()
+            for request in requests
+            if all(
+                key in self._held.get(request.holder, ()) or self._peek(key).has_room(self._now, request)
+                for key in request.keys
+            )
+        )
+
+    @property
+    def n_waiting(self) -> int:
+        """How many wait in all lines."""
+        return self._n_requests
+
+    def note_refusal(self, key: Hashable) -> None:
+        """Count one that did not want to wait."""
+        pool = self._pools.get(key)
+        if pool is not None:
+            pool.refused += 1
 
     def statistics(self) -> Mapping[Hashable, PoolStatistics]:
         """Give the counts by key, of pools with a limit of their own and of others while they are used."""
         keys = [*self._limits, *(key for key in self._pools if key not in self._limits)]
         return MappingProxyType({key: self._peek(key).statistics() for key in keys})
 
+    def ready(self, key: Hashable) -> int | None:
+        """Tell how many slots of one pool could be granted now, to whoever comes; None: any number."""
+        return self._peek(key).ready(self._now)
+
     def pool_statistics(self, key: Hashable) -> PoolStatistics:
         """Give the counts of one pool; all zero if nobody uses it."""
         return self._peek(key).statistics()
-
-    def _pool(self, key: Hashable) -> _Pool:
-        pool = self._pools.get(key)
-        if pool is None:
-            pool = self._pools[key] = _Pool(self._limits.get(key, self._default))
-        return pool
-
-    def _peek(self, key: Hashable) -> _Pool:
-        return self._pools.get(key) or _Pool(self._limits.get(key, self._default))
-
-    def _grant(self, key: Hashable, pool: _Pool, holder: Hashable) -> None:
-        pool.take()
-        self._held[holder] = (*self._held.get(holder, ()), key)
-
-    def _fill(self, key: Hashable, pool: _Pool) -> tuple[Grant, ...]:
-        grants = []
-        while pool.line and pool.has_room():
-            holder, _ = pool.line.popitem(last=False)
-            _remove(self._waits, holder, key)
-            self._grant(key, pool, holder)
-            grants.append(Grant(key, holder))
-        self._drop_if_idle(key, pool)
-        return tuple(grants)
-
-    def _drop_if_idle(self, key: Hashable, pool: _Pool) -> None:
-        """Forget an unused pool of the default limit: keys such as tenants come and go without end."""
-        if not pool.in_use and not pool.line and key not in self._limits:
-            self._pools.pop(key, None)
-
-
-def _remove(places: dict[Hashable, tuple[Hashable, ...]], holder: Hashable, key: Hashable) -> None:
-    rest = tuple(other for other in places[holder] if other != key)
-    if rest:
-        places[holder] = rest
-    else:
-        del places[holder]
-
-
-def _checked(number: int | None, what: str) -> int | None:
-    if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 0):
-        raise ValueError(f"{what} must be an int of 0 or more, or None, not {number!r}")
-    return number

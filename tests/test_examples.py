@@ -19,6 +19,16 @@ SHOWS = {
         "zoe has it all: You said: I am on a train. I heard you.",
         "51 sessions are open, 0 runs are under way",
     ],
+    "coding_agent": [
+        "? edit_file: policy careful requires approval before edit_file is called",
+        "+ ann grants it (once)",
+        "? run_tests: 0.054 cost_usd are more than the 0.05 that policy careful allows",
+        "Done: the test expects 6 now. ($0.072)",
+        "changed: ['test_program.py']",
+        "it went on from 5 messages (replay)",
+        "+    return sum(values) / len(values)",
+        "both runs cost $0.126",
+    ],
     "concurrency_slots": ["2 runs work, 3 wait", "run_completed  run 5", "never more than two at once"],
     "crash_and_restart": [
         "answer: Third time lucky.",
@@ -81,13 +91,21 @@ SHOWS = {
     ],
 }
 
+NEED_NODE = {"coding_agent"}
+"""Those whose model is a mock server that speaks the real API."""
+
 
 def test_every_example_is_told_what_it_shows():
     assert sorted(SHOWS) == sorted(path.stem for path in EXAMPLES.glob("*.py"))
 
 
-@pytest.mark.parametrize("name", SHOWS)
-def test_example(name, tmp_path):
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.npm) if name in NEED_NODE else name for name in SHOWS],
+)
+def test_example(name, tmp_path, request):
+    if name in NEED_NODE:
+        request.getfixturevalue("npm_cache")
     unset = {"ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ASM_JOURNAL"}
     environment = {key: value for key, value in os.environ.items() if key not in unset}
     done = subprocess.run(

@@ -10,7 +10,7 @@ from attrs import field, fields, frozen
 
 from asm_actors.cost.pricing import PricingTable, unpriced_name
 from asm_actors.errors import AsmError, ErrorCode
-from asm_actors.journal.usage import model_of, tokens_of
+from asm_actors.journal.usage import answered_by, model_of, tokens_of
 from asm_actors.jsonable import shown
 from asm_actors.runs.run import Run
 from asm_actors.serialization import check_integer, check_number, invalid
@@ -82,7 +82,7 @@ def spent_by(runs: Iterable[Run], pricing: PricingTable) -> Spent:
             costs.append(cost)
         elif used:
             # A run that used nothing cost nothing, whatever its rates.
-            unpriced.add(unpriced_name(run.provider, model_of(run)))
+            unpriced.add(unpriced_name(answered_by(run), model_of(run)))
     return Spent(fsum(costs), tokens, tuple(sorted(unpriced)))
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from attrs import asdict, frozen
 
-from asm_actors.journal.usage import UNKNOWN, count_of, model_of
+from asm_actors.journal.usage import UNKNOWN, answered_by, count_of, model_of
 from asm_actors.runs.run import Run
 from asm_actors.serialization import check_id, check_number, invalid
 
@@ -217,7 +217,7 @@ class PricingTable:
         """Return what a run cost: as it was recorded, else by these rates; None if neither is known."""
         if run.cost_usd is not None:
             return run.cost_usd
-        rates = self.rates_of(run.provider or UNKNOWN, model_of(run))
+        rates = self.rates_of(answered_by(run) or UNKNOWN, model_of(run))
         return None if rates is None else rates.cost_usd(run)
 
 

@@ -119,6 +119,7 @@ class JournalActor(Upkeep):
         self._tail = Tail(store.last_position())
         directory.journal_is_behind = directory.journal_is_full = False
         directory.held_back.clear()
+        directory.followers.clear()
         # The commit of an earlier life may still run on the committing thread: nothing is written or answered before
         # it is through, so that whoever starts again from the journal finds all of it.
         self._batcher.under_way = []

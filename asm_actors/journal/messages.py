@@ -84,6 +84,8 @@ class Follow(NamedTuple):
 
     subscriber: Any
     """Its ref."""
+    session_id: str | None = None
+    """The session that it follows; None: several."""
 
 
 class Await(NamedTuple):

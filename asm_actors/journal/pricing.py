@@ -10,7 +10,7 @@ from typing import Any
 from attrs import asdict, frozen
 
 from asm_actors.cost.pricing import PricingTable, Rates
-from asm_actors.journal.usage import UNKNOWN, model_of, tokens_of
+from asm_actors.journal.usage import UNKNOWN, answered_by, model_of, tokens_of
 from asm_actors.runs.run import Run
 
 __all__ = ["CostSummary", "ModelCost", "PricingTable", "ProviderCost", "Rates", "cost_summary_of"]
@@ -40,7 +40,8 @@ class CostSummary:
         total_cost_usd: US dollars, of the runs whose cost is known.
         run_count: how many runs these are, those of unknown cost included.
         unmapped_runs: runs of which no cost was recorded and for which the table has no rates.
-        by_provider: cost and count of each provider; ``unknown`` stands for runs that name none.
+        by_provider: cost and count of each provider that answered; ``unknown`` stands for runs of which that is not
+            known.
         by_model: cost and tokens of each model; ``unknown`` likewise.
     """
 
@@ -65,7 +66,7 @@ def cost_summary_of(runs: Iterable[Run], table: PricingTable) -> CostSummary:
     for run in runs:
         cost = table.cost_usd(run)
         unmapped += cost is None
-        provider, model = run.provider or UNKNOWN, model_of(run) or UNKNOWN
+        provider, model = answered_by(run) or UNKNOWN, model_of(run) or UNKNOWN
         costs.setdefault(provider, []).append(cost or 0.0)
         counts[provider] += 1
         model_costs.setdefault(model, []).append(cost or 0.0)

@@ -8,7 +8,7 @@
    too, for a provider may have made one up.
 3. Without a record, ``created_us`` is the time of the session's first event, which may be a little later than that.
 
-The same fold checks records against their events (:func:`disagreements`).
+The same fold checks records against their events (`journal.replay_faults`).
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from typing import Any, Final
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import EVENT_GROUPS, Event, EventGroup, EventType
 from asm_actors.runs.run import TERMINAL_RUN_STATUSES, Run, RunStatus
-from asm_actors.sessions.session import TERMINAL_SESSION_STATUSES, Session, SessionStatus
+from asm_actors.sessions.session import Session, SessionStatus
 
 __all__ = [
+    "BEGINNINGS",
     "RUN_ENDS",
     "SESSION_EVENTS",
+    "STATUS_AFTER",
     "RunFold",
-    "disagreements",
     "fold_run",
     "fold_session",
-    "run_faults",
-    "session_faults",
 ]
 
-SESSION_EVENTS: Final = frozenset(EVENT_GROUPS[EventGroup.SESSION])
+SESSION_EVENTS: Final = frozenset(EVENT_GROUPS[EventGroup.SESSION]) - {EventType.TRANSCRIPT_COMPACTED}
 """The types that tell of a session itself: all that :func:`fold_session` looks at."""
 
-_BEGINNINGS: Final = frozenset({EventType.SESSION_CREATED, EventType.SESSION_FORKED})
-_STATUS_AFTER: Final[Mapping[EventType, SessionStatus]] = {
+BEGINNINGS: Final = frozenset({EventType.SESSION_CREATED, EventType.SESSION_FORKED})
+"""The types with which a session begins."""
+STATUS_AFTER: Final[Mapping[EventType, SessionStatus]] = {
     EventType.SESSION_STARTED: SessionStatus.ACTIVE,
     EventType.SESSION_RESUMED: SessionStatus.ACTIVE,
     EventType.SESSION_PAUSED: SessionStatus.PAUSED,
@@ -80,14 +80,14 @@ def fold_session(events: Iterable[Event], known: Session | None = None) -> Sessi
         kind = event.type
         if kind not in SESSION_EVENTS:
             continue
-        if kind in _BEGINNINGS:
+        if kind in BEGINNINGS:
             session = _begun(event, known)
         elif session is None:  # its first events were pruned
             continue
         elif kind is EventType.SESSION_DELETED:
             session = session.replace(deleted_us=event.timestamp_us, updated_us=event.timestamp_us)
         else:
-            session = session.replace(status=_STATUS_AFTER[kind], updated_us=event.timestamp_us)
+            session = session.replace(status=STATUS_AFTER[kind], updated_us=event.timestamp_us)
     if session is None:
         raise AsmError(
             ErrorCode.VALIDATION_ERROR, "no session begins in these events: give the first ones too"
@@ -153,7 +153,10 @@ class RunFold:
         self._text: list[str] = []
         self._message: str | None = None
         self._calls: list[dict[str, Any]] = []
+        # Why it waits, or does not: calls that somebody is asked about, calls that go on meanwhile, a pause.
         self._undecided: set[Any] = set()
+        self._begun: set[Any] = set()
+        self._is_paused = False
 
     def take(self, event: Event) -> None:
         """Take the run's next event."""
@@ -169,21 +172,40 @@ class RunFold:
         started = event.timestamp_us if run.started_us is None else run.started_us
         return run.replace(status=RunStatus.RUNNING, started_us=started)
 
+    def _waiting(self, run: Run) -> Run:
+        """The record with the status that follows from why it waits."""
+        if self._is_paused:
+            return run.replace(status=RunStatus.PAUSED)
+        waits = self._undecided and not self._begun
+        return run.replace(status=RunStatus.AWAITING_APPROVAL if waits else RunStatus.RUNNING)
+
+    def _paused(self, run: Run, event: Event) -> Run:
+        self._is_paused = True
+        return self._waiting(run)
+
+    def _resumed(self, run: Run, event: Event) -> Run:
+        self._is_paused = "waits_for" in event.data  # its session is paused, too
+        return self._waiting(run)
+
     def _recovered(self, run: Run, event: Event) -> Run:
         self._forget_turn()
+        self._begun.clear()
+        self._is_paused = False
         data = event.data
         changes: dict[str, Any] = {"recoveries": data.get("recovery", run.recoveries + 1)}
         if run.status is not RunStatus.PENDING:
             changes["status"] = RunStatus.RUNNING
         if data.get("decision") == "retry":
             changes["attempt"] = run.attempt + 1
+            self._undecided.clear()
         return run.replace(**changes)
 
     def _usage(self, run: Run, event: Event) -> Run:
         return run.with_token_usage(event.data)
 
     def _turn_completed(self, run: Run, event: Event) -> Run:
-        self._forget_turn()
+        if not event.data.get("is_last"):
+            self._forget_turn()
         cost = event.data.get("cost_usd")
         return run.replace(
             turn_count=run.turn_count + 1,
@@ -207,26 +229,36 @@ class RunFold:
 
     def _call_started(self, run: Run, event: Event) -> Run:
         data = event.data
-        if "attempt" in data:
-            return run  # by the host, between two turns
+        if "attempt" in data:  # by the host, between two turns
+            self._begun.add(data.get("tool_call_id"))
+            return self._waiting(run) if self._undecided else run
         self._calls.append(
             {"id": data.get("tool_call_id"), "name": data.get("tool_name"), "input": data.get("tool_input")}
         )
         return run
 
     def _call_ended(self, run: Run, event: Event) -> Run:
+        call_id = event.data.get("tool_call_id")
+        if "attempt" in event.data:
+            self._begun.discard(call_id)
+            return self._waiting(run) if self._undecided else run
         for call in self._calls:
-            if call["id"] == event.data.get("tool_call_id"):
+            if call["id"] == call_id:
                 call["output"] = event.data.get("tool_output")
         return run
 
     def _approval_requested(self, run: Run, event: Event) -> Run:
-        self._undecided.add(event.data.get("tool_call_id"))
-        return run.replace(status=RunStatus.AWAITING_APPROVAL)
+        call_id = event.data.get("tool_call_id")
+        self._begun.discard(call_id)  # its outcome is unknown: it does not go on
+        self._undecided.add(call_id)
+        return self._waiting(run)
 
     def _decided(self, run: Run, event: Event) -> Run:
-        self._undecided.discard(event.data.get("tool_call_id"))
-        return run if self._undecided else run.replace(status=RunStatus.RUNNING)
+        # One that was decided is about to go on, and so the run does, whatever else somebody is asked about.
+        call_id = event.data.get("tool_call_id")
+        self._undecided.discard(call_id)
+        self._begun.add(call_id)
+        return self._waiting(run)
 
     def _begun_again(self, run: Run, event: Event) -> Run:
         if not _is_new_attempt(event):
@@ -236,7 +268,11 @@ class RunFold:
 
     def _ended(self, run: Run, event: Event) -> Run:
         data = event.data
-        changes: dict[str, Any] = {"status": RUN_ENDS[event.type], "ended_us": event.timestamp_us}
+        changes: dict[str, Any] = {
+            "status": RUN_ENDS[event.type],
+            "ended_us": event.timestamp_us,
+            "cost_usd": data.get("total_cost_usd", run.cost_usd),
+        }
         content = "".join(self._text) if self._message is None else self._message
         if event.type is EventType.RUN_COMPLETED:
             changes["output"] = {
@@ -247,7 +283,6 @@ class RunFold:
             changes["turn_count"] = data.get("num_turns", run.turn_count)
             if data.get("token_usage") is not None:
                 changes["token_usage"] = dict(data["token_usage"])
-            changes["cost_usd"] = data.get("total_cost_usd", run.cost_usd)
         else:
             changes["error"] = _error_record(data)
             if self._text:
@@ -289,6 +324,8 @@ def _unbegun(run: Run) -> Run:
 
 _RUN_HANDLERS: Final[Mapping[EventType, Callable[[RunFold, Run, Event], Run]]] = {
     EventType.RUN_STARTED: RunFold._started,
+    EventType.RUN_PAUSED: RunFold._paused,
+    EventType.RUN_RESUMED: RunFold._resumed,
     EventType.RUN_RECOVERED: RunFold._recovered,
     EventType.TURN_COMPLETED: RunFold._turn_completed,
     EventType.TOKEN_USAGE_UPDATED: RunFold._usage,
@@ -303,77 +340,3 @@ _RUN_HANDLERS: Final[Mapping[EventType, Callable[[RunFold, Run, Event], Run]]] =
     EventType.ERROR_OCCURRED: RunFold._begun_again,
     **dict.fromkeys(RUN_ENDS, RunFold._ended),
 }
-
-
-# --- Checking --------------------------------------------------------------------------------------------------
-
-
-def disagreements(session: Session, runs: Iterable[Run], events: Iterable[Event]) -> list[str]:
-    """Tell where the records of a session and its runs contradict their events.
-
-    Compared is what events tell for certain: how everything stands and when it changed. If some events were pruned
-    (their sequence numbers have a gap), the last sequence number alone is.
-
-    Args:
-        session: its record, with ``last_sequence`` up to date.
-        runs: the records of all its runs.
-        events: its own events, all of them, in order; of a fork those from ``forked_at + 1`` on.
-
-    Returns:
-        One sentence per contradiction; empty when records and events agree.
-    """
-    own = [event for event in events if event.session_id == session.id]
-    last = (own[-1].sequence_number or 0) if own else session.forked_at or 0
-    if last != session.last_sequence:
-        return [f"session {session.id} ends at {session.last_sequence}, and its last event is {last}"]
-    if len(own) != last - (session.forked_at or 0):
-        return []
-    if not own:
-        return [f"session {session.id} has no events"]
-    found = session_faults(session, own)
-    of_run: dict[str, list[Event]] = {}
-    for event in own:
-        if event.run_id is not None:
-            of_run.setdefault(event.run_id, []).append(event)
-    for run in runs:
-        told = of_run.pop(run.id, [])
-        found += run_faults(run, fold_run(told, run), sum(event.type in RUN_ENDS for event in told))
-    found += [f"run {run_id} has events and no record" for run_id in of_run]
-    return found
-
-
-def session_faults(session: Session, own: list[Event]) -> list[str]:
-    """Tell where the record of a session contradicts its events; only those about the session itself matter."""
-    if own[0].type not in _BEGINNINGS:
-        return [f"session {session.id} begins with {own[0].type}"]
-    told = fold_session(own, session)
-    ends = [event.type for event in own if _STATUS_AFTER.get(event.type) in TERMINAL_SESSION_STATUSES]
-    found = [f"session {session.id} ended {len(ends)} times"] if len(ends) > 1 else []
-    return found + _differences("session", session, told, ("status", "updated_us", "deleted_us", "forked_at"))
-
-
-_UNDER_WAY: Final = frozenset(RunStatus) - TERMINAL_RUN_STATUSES - {RunStatus.PENDING}
-
-
-def run_faults(run: Run, told: Run, n_ends: int) -> list[str]:
-    """Tell where the record of a run contradicts the one that its events give, ``n_ends`` of which ended it."""
-    found = [f"run {run.id} ended {n_ends} times"] if n_ends > 1 else []
-    if run.status is not told.status and not {run.status, told.status} <= _UNDER_WAY:
-        # Waiting in between is told by other records than events; being under way at all is not.
-        found.append(f"run {run.id} is {run.status}, and {told.status} by its events")
-    found += _differences("run", run, told, ("started_us", "ended_us"))
-    if run.is_terminal and told.is_terminal and _code(run) != _code(told):
-        found.append(f"run {run.id} ended with {_code(run)}, and with {_code(told)} by its events")
-    return found
-
-
-def _code(run: Run) -> Any:
-    return None if run.error is None else run.error.get("code")
-
-
-def _differences(what: str, record: Any, told: Any, names: Iterable[str]) -> list[str]:
-    return [
-        f"{what} {record.id}: {name} is {getattr(record, name)}, and {getattr(told, name)} by its events"
-        for name in names
-        if getattr(record, name) != getattr(told, name)
-    ]

@@ -8,7 +8,8 @@ from typing import Final, Protocol
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import Event, EventType
 from asm_actors.journal.query import EventPage
-from asm_actors.journal.replay import disagreements, fold_run
+from asm_actors.journal.replay import fold_run
+from asm_actors.journal.replay_faults import disagreements
 from asm_actors.runs.run import Run
 from asm_actors.sessions.session import Session
 

@@ -104,7 +104,7 @@ class SubscriptionActor(Actor):
             raise AsmError(ErrorCode.INTERRUPTED, "the journal is being restarted")
         self._journal = journal
         self._tail = journal.life.actor.tail
-        journal.tell(Follow(self.actor_ref))
+        journal.tell(Follow(self.actor_ref, self._state.scope.session_id))
 
     def on_stop(self) -> None:
         self._state.phase = SubscriptionPhase.CLOSED

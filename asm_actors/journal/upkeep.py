@@ -48,6 +48,8 @@ class Upkeep(Actor):
         self._services = services
         self._batcher = Batcher()
         self._sleepers = Sleepers()
+        # Of those who follow one session: which one.
+        self._followed: dict[Any, str] = {}
         self._failures = 0
         self._unsynced = False
         self._quiet: Timer | None = None
@@ -120,10 +122,20 @@ class Upkeep(Actor):
     def _follow(self, message: m.Follow) -> None:
         self._tail.n_followers += 1
         self.monitor(message.subscriber)
+        if message.session_id is not None:
+            self._followed[message.subscriber] = message.session_id
+            followers = self._services.directory.followers
+            followers[message.session_id] = followers.get(message.session_id, 0) + 1
 
     def _unfollow(self, message: Down) -> None:
         self._tail.n_followers -= 1
         self._sleepers.discard(message.ref)
+        session_id = self._followed.pop(message.ref, None)
+        if session_id is not None:
+            followers = self._services.directory.followers
+            followers[session_id] -= 1
+            if not followers[session_id]:
+                del followers[session_id]
 
     def _await(self, message: m.Await) -> None:
         if self._tail.has_grown(message.session_id, message.position):

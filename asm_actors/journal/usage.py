@@ -26,7 +26,7 @@ from asm_actors.serialization import (
 # fmt: off
 __all__ = [
     "INT64_MAX", "INT64_MIN", "UNKNOWN", "ProviderUsage", "RunSelection", "SessionStats", "Tokens", "UsageSummary",
-    "count_of", "model_of", "session_stats_of", "started_us_of", "tokens_of", "usage_summary_of",
+    "answered_by", "count_of", "model_of", "session_stats_of", "started_us_of", "tokens_of", "usage_summary_of",
 ]
 # fmt: on
 
@@ -72,6 +72,15 @@ def model_of(run: Run) -> str | None:
         if isinstance(model, str) and model:
             return model
     return None
+
+
+def answered_by(run: Run) -> str | None:
+    """Return the provider that answered a run: the one a router chose, else the run's own, else its session's."""
+    metadata = run.provider_metadata
+    routing = metadata.get("routing")
+    routed = routing.get("routed_provider") if isinstance(routing, Mapping) else None
+    found = routed or run.provider or metadata.get("provider")
+    return found if isinstance(found, str) else None
 
 
 def _instant(value: datetime | int | None) -> int | None:

@@ -1,8 +1,8 @@
 """Whether the records of one session agree with its events, told while these come one by one. Pure.
 
-It is the check of `journal.replay`, for a session that is too long to be held: what is kept grows with its runs and its
-changes of status, and not with its events. Nothing is said of a session that was not begun by this runtime, or of
-which events were erased: what these told is not told any more.
+It is the check of `journal.replay_faults`, for a session that is too long to be held: what is kept grows with its
+runs and its changes of status, and not with its events. Nothing is said of a session that was not begun by this
+runtime, or of which events were erased: what these told is not told any more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Final
 from attrs import define, field
 
 from asm_actors.events import Event, EventType
-from asm_actors.journal.replay import RUN_ENDS, SESSION_EVENTS, RunFold, run_faults, session_faults
+from asm_actors.journal.replay import RUN_ENDS, SESSION_EVENTS, RunFold
+from asm_actors.journal.replay_faults import run_faults, session_faults
 from asm_actors.runs.run import Run
 from asm_actors.sessions.session import Session
 

@@ -45,7 +45,11 @@ class Live:
             raise not_running(self._services)
         answer: Delivery[T] = Delivery(self._services)
         journal.ask_into(Maintain(work), answer)
-        return answer.get()
+        try:
+            return answer.get()
+        finally:
+            # It may have taken something out of a conversation.
+            self._services.transcripts.forget()
 
     def flush(self) -> None:
         """Wait until all that was told to the journal is durable."""
@@ -61,7 +65,10 @@ class Live:
     ) -> tuple[T, tuple[str, ...]]:
         """Have it done on the committing thread while the sessions are reserved."""
         answer: Delivery[Reserved] = Delivery(self._services)
-        found = ask_sessions(self._services, Reserve(session_ids, work), answer).get()
+        try:
+            found = ask_sessions(self._services, Reserve(session_ids, work), answer).get()
+        finally:
+            self._services.transcripts.forget()
         return found.result, found.live
 
     def at_rest(self, session_id: str, work: Callable[[], T]) -> T:

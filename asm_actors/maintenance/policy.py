@@ -8,6 +8,14 @@ from typing import Any, Final, Self
 
 from attrs import asdict, field, fields, frozen
 
+from asm_actors.config import (
+    RETENTION_BATCH_SIZE,
+    RETENTION_EXEMPT_STATUSES,
+    RETENTION_EXEMPT_TAGS,
+    RETENTION_HARD_DELETE_AFTER_DAYS,
+    RETENTION_MAX_COMPLETED_AGE_DAYS,
+    RETENTION_PRUNE_EVENT_TYPES_FIRST,
+)
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import EVENT_GROUPS, EventGroup, EventType, parse_event_type
 from asm_actors.jsonable import shown
@@ -90,18 +98,22 @@ class RetentionPolicy:
     """
 
     max_session_age_days: int | None = field(default=None, converter=_bound, validator=_check_bound)
-    max_completed_session_age_days: int | None = field(default=90, converter=_bound, validator=_check_bound)
+    max_completed_session_age_days: int | None = field(
+        default=RETENTION_MAX_COMPLETED_AGE_DAYS, converter=_bound, validator=_check_bound
+    )
     max_events_per_session: int | None = field(default=None, converter=_bound, validator=_check_bound)
     max_total_events: int | None = field(default=None, converter=_bound, validator=_check_bound)
-    hard_delete_after_days: int | None = field(default=30, converter=_bound, validator=_check_bound)
+    hard_delete_after_days: int | None = field(
+        default=RETENTION_HARD_DELETE_AFTER_DAYS, converter=_bound, validator=_check_bound
+    )
     archive_before_prune: bool = field(default=False)
     archive_store: ArtifactStore | None = None
-    exempt_statuses: frozenset[SessionStatus] = field(default=("active", "paused"), converter=_statuses)
-    exempt_tags: frozenset[str] = field(default=("pinned",), converter=_tags)
+    exempt_statuses: frozenset[SessionStatus] = field(default=RETENTION_EXEMPT_STATUSES, converter=_statuses)
+    exempt_tags: frozenset[str] = field(default=RETENTION_EXEMPT_TAGS, converter=_tags)
     prune_event_types_first: tuple[EventType, ...] = field(
-        default=("message_streamed", "token_usage_updated"), converter=_types
+        default=RETENTION_PRUNE_EVENT_TYPES_FIRST, converter=_types
     )
-    batch_size: int = field(default=100, validator=_check_bound)
+    batch_size: int = field(default=RETENTION_BATCH_SIZE, validator=_check_bound)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.archive_before_prune, bool):

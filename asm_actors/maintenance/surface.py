@@ -61,7 +61,7 @@ class MaintenanceOperations(Carrying):
         """Carry a retention policy out.
 
         Args:
-            policy: What is kept; by default the defaults of `RetentionPolicy`.
+            policy: What is kept; by default as the system is configured (`Config.retention_policy`).
             artifact_store: Where the bytes of artifacts are, so that those of sessions that are gone are removed;
                 without it artifacts are left alone.
             progress: Called after every batch.
@@ -309,7 +309,12 @@ class MaintenanceOperations(Carrying):
         if artifact_store is not None:
             _check_artifact_store(artifact_store)
         return Execution(
-            self._hands, policy or RetentionPolicy(), self._around, artifact_store, progress, dry_run
+            self._hands,
+            policy or self._services.config.retention_policy(),
+            self._around,
+            artifact_store,
+            progress,
+            dry_run,
         )
 
 

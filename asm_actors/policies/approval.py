@@ -40,6 +40,9 @@ class GrantScope(StrEnum):
     """This call and those of the session that are like it; limits that are exceeded are lifted for the run."""
 
 
+_STANDING: Final = frozenset({ViolationKind.TOOL_DENIED.value, ViolationKind.APPROVAL_REQUIRED.value})
+
+
 def fingerprint(tool_name: str, tool_input: Mapping[str, Any]) -> str:
     """Return a text that is the same for calls that are alike: the tool, and its arguments in whatever order."""
     return f"{tool_name} {json.dumps(jsonable(tool_input), sort_keys=True, separators=(',', ':'))}"
@@ -138,14 +141,10 @@ class Approval:
     def stands(self) -> bool:
         """Whether calls that are like this one may be made too.
 
-        Only what a rule forbids can be allowed so: a limit that is exceeded is lifted instead, and that a call may be
-        repeated whose outcome is unknown says nothing about others.
+        Only what a rule forbids, or makes somebody be asked about, can be allowed so: a limit that is exceeded is
+        lifted instead, and that a call may be repeated whose outcome is unknown says nothing about others.
         """
-        return (
-            self.is_granted
-            and self.scope is not GrantScope.ONCE
-            and self.violation_kind == ViolationKind.TOOL_DENIED
-        )
+        return self.is_granted and self.scope is not GrantScope.ONCE and self.violation_kind in _STANDING
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -103,6 +103,20 @@ class ApprovalBook:
                     return grant
         return None
 
+    def alike(self, grant: Approval) -> tuple[Approval, ...]:
+        """Return the questions which a grant answers too, since their calls are like the one that was granted."""
+        if not grant.stands:
+            return ()
+        wanted = {fingerprint(grant.tool_name, given) for given in (grant.tool_input, grant.arguments)}
+        return tuple(
+            one
+            for one in self.pending
+            if one.tool_name == grant.tool_name
+            and not one.lifts
+            and one.violation_kind == grant.violation_kind
+            and fingerprint(one.tool_name, one.tool_input) in wanted
+        )
+
     # --- Asking and deciding ---------------------------------------------------------------------------------------
 
     def request(self, run_id: str, request: ApprovalRequest, now: int) -> Entry:

@@ -1,7 +1,8 @@
 """`Evaluator`: a policy looks at a run, fact by fact, and says what follows. Pure.
 
 1. A call of a host's tool is asked about before it is made (`CallAsked`): it is allowed, denied, or somebody is asked.
-   What was decided about a call holds; a grant that stands for calls like it answers for the rules, not for limits.
+   What was decided about a call holds, but for a grant where a limit ends the run. A grant that stands for calls like
+   it answers for the rules, not for limits.
 2. Limits are looked at with every fact that can exceed one. The time has a timer besides (`deadline_us`), so that it is
    not needed that anything happens; waiting for somebody's decision counts as time.
 3. A violation is told once per kind, subject and action. What follows is decided by the policy's `on_violation`:
@@ -11,13 +12,16 @@
    - ``request_approval``: a forbidden call waits for a decision, and while a limit is exceeded every call does, until
      somebody lifts the limit for the run. A forbidden call that was made already ends the run here too.
    - ``warn``: nothing else.
+
+   A tool for which somebody has to be asked (`RuleKind.ASK`, `gated`) is asked about whatever the policy says of
+   violations, and that is none: nothing is put on record but the question.
 4. Nothing is said about a run that is over, or that a violation has ended, but that its calls are denied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
@@ -38,71 +42,17 @@ from asm_actors.policies.facts import (
 )
 from asm_actors.policies.policy import Policy
 from asm_actors.policies.rules import OnDenied, OnViolation
+from asm_actors.policies.rulings import Allow, AskApproval, Decision, Deny, Ruling
 from asm_actors.policies.state import PolicyState, apply, fold
 from asm_actors.policies.violations import Action, Metric, Violation, ViolationKind, violation_error
 
-__all__ = ["Allow", "AskApproval", "Decision", "Deny", "Evaluator", "Ruling"]
+__all__ = ["GATE", "GATED_ONLY", "Allow", "AskApproval", "Decision", "Deny", "Evaluator", "Ruling"]
 
 
-class Allow(NamedTuple):
-    """The call may be made."""
-
-    call_id: str
-    """Which call."""
-    tool_input: dict[str, Any]
-    """The arguments with which it shall be made: its own, or those that somebody put in their place."""
-    approval: Approval | None = None
-    """The grant by which it may; None if nobody had to be asked."""
-
-
-class Deny(NamedTuple):
-    """The call must not be made."""
-
-    call_id: str
-    """Which call."""
-    reason: str
-    """Why, as a sentence for the model."""
-    fails_run: bool = False
-    """Whether the run ends by it; else the model is told, and the run goes on."""
-
-
-class AskApproval(NamedTuple):
-    """Somebody has to decide about the call."""
-
-    request: ApprovalRequest
-    """The question."""
-    is_new: bool = True
-    """Whether nobody was asked so far."""
-
-
-Decision: TypeAlias = Allow | Deny | AskApproval | Violation
-"""What follows from a fact. A `Violation` is to be put on record; one whose action is ``cancel`` ends the run."""
-
-
-class Ruling(NamedTuple):
-    """What follows from a fact."""
-
-    evaluator: Evaluator
-    """The evaluator that knows of it."""
-    decisions: tuple[Decision, ...] = ()
-    """What follows, in order: violations first."""
-
-    @property
-    def violations(self) -> tuple[Violation, ...]:
-        """What is to be put on record."""
-        return tuple(one for one in self.decisions if isinstance(one, Violation))
-
-    @property
-    def about_call(self) -> Allow | Deny | AskApproval | None:
-        """What becomes of the call that was asked about; None if the fact was another one."""
-        return next((one for one in self.decisions if not isinstance(one, Violation)), None)
-
-    @property
-    def ends_run(self) -> bool:
-        """Whether the run ends by it."""
-        about_call = self.about_call
-        is_denied = isinstance(about_call, Deny) and about_call.fails_run
-        return is_denied or any(one.action == Action.CANCEL for one in self.violations)
+GATE: Final = "requires_approval"
+"""Stands for the policy that wants to know, where a tool wants it by itself."""
+GATED_ONLY: Final = Policy(name=GATE)
+"""Stands for a policy where there is none, and tools want somebody to be asked."""
 
 
 @frozen
@@ -114,12 +64,14 @@ class Evaluator:
         state: what it knows.
         pricing: what models cost, for limits in dollars.
         provider: who answers, unless events tell it.
+        gated: tools that say themselves that somebody has to be asked.
     """
 
     policy: Policy
     state: PolicyState = field(factory=PolicyState)
     pricing: PricingTable = BUILT_IN_PRICES
     provider: str | None = None
+    gated: frozenset[str] = frozenset()
 
     def __hash__(self) -> int:
         return hash((self.policy, self.state))
@@ -217,6 +169,10 @@ class Evaluator:
             "metadata": metadata,
         }
 
+    def details(self, now: int) -> dict[str, Any]:
+        """Return what a run's record keeps of its policy: its `report` as ``policy``, if somebody gave it one."""
+        return {} if self.policy is GATED_ONLY else {"policy": self.report(now)}
+
     def error(self, context: Mapping[str, Any] | None = None) -> AsmError:
         """Return the error with which the run ends by this policy: ``policy_violation``."""
         return violation_error(self.policy.name, self.state.violations, context)
@@ -292,15 +248,18 @@ class Evaluator:
     def _call_asked(self, fact: CallAsked, now: int) -> Iterable[Decision]:
         if self._is_silent():
             return [Deny(fact.call_id, "the run has ended", fails_run=True)]
-        if fact.approval is not None:
-            return [self._by_decision(fact, fact.approval)]
         exceeded = self.exceeded(now, n_more_calls=0 if fact.is_repeated else 1)
+        if fact.approval is not None:
+            return self._decided(fact, fact.approval, exceeded)
         forbidden = (
             None if fact.standing is not None else self._forbidden(fact.tool_name, self._denial_action)
         )
         found = [*([] if forbidden is None else [forbidden]), *exceeded]
         untold = self._untold(found)
+        must_ask = fact.standing is None and self._asks_about(fact.tool_name)
         if not found or self.policy.on_violation is OnViolation.WARN:
+            if must_ask:
+                return [*untold, AskApproval(self._gate(fact))]
             return [*untold, _allowed(fact, fact.standing)]
         if self.policy.on_violation is OnViolation.REQUEST_APPROVAL:
             return [*untold, AskApproval(self._request(fact, found, exceeded))]
@@ -313,12 +272,35 @@ class Evaluator:
             return Action.DENY
         return Action(self.policy.on_violation.value)
 
-    def _by_decision(self, fact: CallAsked, approval: Approval) -> Decision:
+    def _asks_about(self, tool: str) -> bool:
+        return tool in self.gated or bool(self.policy.asks_about(tool))
+
+    def _gate(self, fact: CallAsked) -> ApprovalRequest:
+        names = self.policy.asks_about(fact.tool_name)
+        who = f"policy {' + '.join(names)} requires" if names else "its tool requires"
+        return ApprovalRequest(
+            fact.call_id,
+            fact.tool_name,
+            dict(fact.tool_input),
+            " + ".join(names) or GATE,
+            ViolationKind.APPROVAL_REQUIRED.value,
+            f"{who} approval before {fact.tool_name} is called",
+            (),
+            self.policy.approval_timeout,
+        )
+
+    def _decided(
+        self, fact: CallAsked, approval: Approval, exceeded: tuple[Violation, ...]
+    ) -> Iterable[Decision]:
         if approval.is_pending:
-            return AskApproval(approval.request, is_new=False)
-        if approval.is_granted:
-            return _allowed(fact, approval)
-        return Deny(fact.call_id, approval.denial, self.policy.on_denied is OnDenied.FAIL)
+            return [AskApproval(approval.request, is_new=False)]
+        if not approval.is_granted:
+            return [Deny(fact.call_id, approval.denial, self.policy.on_denied is OnDenied.FAIL)]
+        untold = self._untold(exceeded)
+        if exceeded and self.policy.on_violation is OnViolation.CANCEL:
+            # Calls that were made meanwhile have used up what there was.
+            return [*untold, Deny(fact.call_id, "; ".join(one.text for one in exceeded), fails_run=True)]
+        return [*untold, _allowed(fact, approval)]
 
     def _request(
         self, fact: CallAsked, found: list[Violation], exceeded: tuple[Violation, ...]
@@ -339,6 +321,14 @@ class Evaluator:
             return []
         action = Action.WARN if self.policy.on_violation is OnViolation.WARN else Action.CANCEL
         forbidden = self._forbidden(fact.tool_name, action, seen_afterwards=True)
+        if forbidden is None and self._asks_about(fact.tool_name):
+            details = {
+                "tool_name": fact.tool_name,
+                "policies": list(self.policy.asks_about(fact.tool_name)),
+                "seen_afterwards": True,
+            }
+            kind = ViolationKind.APPROVAL_REQUIRED.value
+            forbidden = Violation(kind, self.policy.name, action.value, details)
         return self._untold([*([] if forbidden is None else [forbidden]), *self.exceeded(now)])
 
     def _looks(self, fact: Fact, now: int) -> Iterable[Decision]:

@@ -16,6 +16,7 @@ from asm_actors.policies.approval import Approval
 from asm_actors.policies.violations import Violation
 
 __all__ = [
+    "TELLING",
     "CallAsked",
     "CallBegan",
     "CallSeen",
@@ -197,3 +198,5 @@ _READERS: Final[Mapping[EventType, Callable[[_Data, str | None], Fact | None]]] 
     EventType.POLICY_VIOLATION: lambda data, _: ViolationTold(Violation.from_map(data)),
     EventType.TOOL_APPROVAL_GRANTED: _granted,
 }
+TELLING: Final = frozenset(_READERS)
+"""Types of the events that may tell a fact."""

@@ -8,11 +8,12 @@ own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from asm_actors.capabilities.manifest import Manifest
 from asm_actors.policies.policy import Policy
-from asm_actors.policies.rules import RuleKind
+from asm_actors.policies.rules import OnViolation, RuleKind
 
 __all__ = ["HONOURS", "POLICY_HINTS", "compile_hints", "honoured_hints", "with_hints"]
 
@@ -26,14 +27,18 @@ POLICY_HINTS: Final = ("allowed_tools", "denied_tools", "max_tokens", "max_turns
 def compile_hints(policy: Policy, provider: str | None = None) -> dict[str, Any]:
     """Return the options that a policy makes for a provider.
 
-    ``allowed_tools`` are there if a rule allows tools: what all such rules name, without what is denied; else
-    ``denied_tools`` if a rule denies some. ``max_tokens`` and ``max_turns`` follow from the limits. The policy's own
-    ``provider_hints`` for this provider come on top.
+    Only a policy that cancels makes options of its rules and limits: what somebody may be asked about, or is only put
+    on record, must be possible. ``allowed_tools`` are there if a rule allows tools: what all such rules name, without
+    what is denied; else ``denied_tools`` if a rule denies some. ``max_tokens`` and ``max_turns`` follow from the
+    limits. The policy's own ``provider_hints`` for this provider come on top.
 
     Args:
         policy: the policy.
         provider: the provider's name.
     """
+    own: Mapping[str, Any] = policy.provider_hints.get(provider or "", {})
+    if policy.on_violation is not OnViolation.CANCEL:
+        return dict(own)
     allowing = [rule.tools for rule in policy.tool_rules if rule.kind is RuleKind.ALLOW]
     denied = list(_once(policy, RuleKind.DENY))
     hints: dict[str, Any] = {}
@@ -47,14 +52,16 @@ def compile_hints(policy: Policy, provider: str | None = None) -> dict[str, Any]
         hints["max_tokens"] = policy.limits.max_total_tokens
     if policy.limits.max_turns is not None:
         hints["max_turns"] = policy.limits.max_turns
-    return {**hints, **policy.provider_hints.get(provider or "", {})}
+    return {**hints, **own}
 
 
 def _once(policy: Policy, kind: RuleKind) -> Iterable[str]:
     return dict.fromkeys(name for rule in policy.tool_rules if rule.kind is kind for name in rule.tools)
 
 
-def with_hints(options: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]:
+def with_hints(
+    options: Mapping[str, Any], hints: Mapping[str, Any], settings: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
     """Return a caller's options with hints; where both say something the tighter one counts.
 
     Of two lists of allowed tools what is in both is left, two of denied ones are put together, of two numbers of a
@@ -63,12 +70,14 @@ def with_hints(options: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str
     Args:
         options: what the caller gave.
         hints: see `compile_hints`.
+        settings: what the provider does unless it is told otherwise (its manifest's ``config``): a bound on a whole run
+            does not loosen the provider's own bound.
     """
     found = {**hints, **options}
     for name, hint in hints.items():
         given = options.get(name)
         if given is None:
-            found[name] = hint
+            found[name] = _smaller(hint, settings.get(name))
         elif name in _TIGHTER:
             found[name] = _TIGHTER[name](given, hint)
     return found

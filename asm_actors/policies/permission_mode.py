@@ -27,6 +27,15 @@ class PermissionMode(StrEnum):
     DANGEROUSLY_SKIP_PERMISSIONS = "dangerously_skip_permissions"
     """It need not ask, and no sandbox holds it."""
 
+    @classmethod
+    def normalize(cls, value: object) -> PermissionMode | None:
+        """As :func:`normalize`."""
+        return normalize(value)
+
+    def options_for(self, provider: str) -> dict[str, Any]:
+        """As :func:`provider_options`, of this mode."""
+        return provider_options(self, provider)
+
 
 def normalize(value: object) -> PermissionMode | None:
     """Return the mode of that name; None stands for none.

@@ -144,6 +144,15 @@ class Policy:
                     return Refusal(rule, tuple(dict.fromkeys(names)))
         return None
 
+    def asks_about(self, tool: str) -> tuple[str, ...]:
+        """Return the names of the policies by which somebody has to be asked before a tool is called; empty if none."""
+        found = [
+            part.name
+            for part in self.plain
+            if any(rule.kind is RuleKind.ASK and tool in rule.tools for rule in part.tool_rules)
+        ]
+        return tuple(dict.fromkeys(found))
+
     def contributors(self, name: str) -> tuple[str, ...]:
         """Return the names of the policies from which a field has its value.
 

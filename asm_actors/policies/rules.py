@@ -2,7 +2,8 @@
 
 1. A limit is exceeded by strictly more than it says. None is no limit.
 2. A tool is meant by its exact name; case counts.
-3. Deny wins over allow. Of several allow rules each must name the tool.
+3. Deny wins over allow, and both over ask: who may not call a tool need not ask. Of several allow rules each must name
+   the tool.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class RuleKind(StrEnum):
     """These, and no others."""
     DENY = "deny"
     """Not these."""
+    ASK = "ask"
+    """These only if somebody allows the call, whatever else the policy does about violations."""
 
 
 def _check_count(_: Any, attribute: Any, value: object) -> None:
@@ -155,6 +158,8 @@ class ToolRule(NamedTuple):
 
     def forbids(self, tool: str) -> bool:
         """Tell whether the tool may not be called by this rule."""
+        if self.kind is RuleKind.ASK:
+            return False
         return (tool in self.tools) is (self.kind is RuleKind.DENY)
 
     def to_map(self) -> dict[str, Any]:
@@ -167,7 +172,7 @@ def rules_of(value: Any) -> tuple[ToolRule, ...]:
 
     Args:
         value: a list of rules, of pairs ``("deny", [names])`` or of maps ``{"rule": "deny", "tools": [names]}``; or
-            one map ``{"allow": [names], "deny": [names]}``.
+            one map ``{"allow": [names], "deny": [names], "ask": [names]}``.
 
     Raises:
         ValidationError: it is none of these.

@@ -22,6 +22,8 @@ class ViolationKind(StrEnum):
     """A rule about tools."""
     BUDGET_EXCEEDED = "budget_exceeded"
     """A limit."""
+    APPROVAL_REQUIRED = "approval_required"
+    """A tool for which somebody has to be asked. A violation only if it was called by the provider, and nobody was."""
 
 
 class Metric(StrEnum):
@@ -52,7 +54,11 @@ class Action(StrEnum):
     """It is put on record."""
 
 
-_KEYS: Final = {ViolationKind.TOOL_DENIED.value: "tool_name", ViolationKind.BUDGET_EXCEEDED.value: "metric"}
+_KEYS: Final = {
+    ViolationKind.TOOL_DENIED.value: "tool_name",
+    ViolationKind.APPROVAL_REQUIRED.value: "tool_name",
+    ViolationKind.BUDGET_EXCEEDED.value: "metric",
+}
 
 
 @frozen
@@ -91,9 +97,11 @@ class Violation:
         details = self.details
         if self.kind == ViolationKind.TOOL_DENIED:
             return f"policy {self.policy} does not allow the tool {self.subject}"
+        if self.kind == ViolationKind.APPROVAL_REQUIRED:
+            return f"the tool {self.subject} was called, and somebody had to be asked before"
         return (
-            f"{details.get('actual')} {self.subject} are more than the {details.get('limit')} that policy "
-            f"{self.policy} allows"
+            f"{_shown(details.get('actual'))} {self.subject} are more than the {_shown(details.get('limit'))} that "
+            f"policy {self.policy} allows"
         )
 
     def to_map(self) -> dict[str, Any]:
@@ -119,6 +127,11 @@ class Violation:
             action=fields.optional_text("action") or "",
             details=fields.map("details"),
         )
+
+
+def _shown(value: Any) -> str:
+    # Sums of dollars have digits that mean nothing.
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def violation_error(

@@ -6,30 +6,40 @@ Its life is the run's execution: it holds the run's slot, and its end frees it, 
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 from asm_actors.effects import (
     AcquireSlot,
     CallTool,
     Effect,
+    Finish,
     Leave,
+    Prepare,
     SetTimer,
     StopTools,
+    StopWork,
     ToProvider,
     ToSession,
 )
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal.append import EMPTY
 from asm_actors.journal.messages import HasRoom
-from asm_actors.providers.messages import CloseTurn, More, StartTurn
+from asm_actors.providers.messages import CloseTurn, More, StartTurn, SteerTurn
 from asm_actors.runs import state as core
+from asm_actors.runs.policing import watch_over
 from asm_actors.runs.request import correlation_of, provider_of, request_for, tools_for
 from asm_actors.runs.resumption import Progress
 from asm_actors.runs.run import Run
 from asm_actors.runs.turn import Turn
+from asm_actors.runs.working import finished, prepared
 from asm_actors.services import RUN_SLOTS, Services, provider_name
 from asm_actors.sessions.session import Session
+from asm_actors.slot_keys import priority_of
 from asm_actors.tools.calling import call_tool
+from asm_actors.tools.context import ToolContext
+from asm_actors.tools.threads import ToolThreads
+from asm_actors.workspace.watching import Stop
 from supervisors import Actor, Down
 from supervisors.exits import Crashed, describe
 from supervisors.slot_pool import Acquire
@@ -81,21 +91,31 @@ class RunActor(Actor):
         self._pause = LOOK_AGAIN_S
         # The calls of tools that are under way, by their ids.
         self._tool_tasks: dict[str, asyncio.Task[Any]] | None = None
+        # What is needed before the first turn, and after the last one; few runs need anything.
+        self._session = session
+        self._working: Stop | None = None
         tools = tools_for(services.tools, session, run) if services.tools else EMPTY
         self.state = core.RunState(
             run,
-            request_for(session, run, tools, progress),
+            request_for(session, run, tools, progress, is_routed=getattr(provider, "is_router", False)),
             name,
             correlation_of(session, run),
             resumable=provider is not None and provider.resumable,
             tools=tools,
             head=head,
             is_careful=progress is not None,
+            pricing=services.pricing,
         )
         if tools:
             self.state.turn = Turn(host_tools=tools)
         if progress is not None:
             self.state.calls = progress.own_calls()
+            self.state.past = progress.messages
+            self.state.n_corrections = progress.n_corrections
+            self.state.book = progress.book
+        if services.policy is not None or tools or "policy" in run.options or "policy" in session.options:
+            manifest = services.manifests.get(name or "")
+            watch_over(self.state, session, services.policy, services.pricing, manifest, progress)
 
     def on_start(self) -> None:
         self._perform(core.begin(self.state))
@@ -135,13 +155,40 @@ class RunActor(Actor):
                 self._call_tool(effect)  # type: ignore[arg-type]
             elif kind is StopTools:
                 self.spawn(self._stop_tools(), name=f"stop-tools-{self.state.run.id}")
+            elif kind is Prepare or kind is Finish:
+                self._working = Stop()
+                self.spawn(self._work(effect, self._working), name=f"work-{self.state.run.id}")
+            elif kind is StopWork and self._working is not None:
+                self._working.set()
 
     def _acquire(self, pool: str) -> None:
-        wish = Acquire(pool, self.actor_ref, granted=core.SlotTaken(), waiting=core.InLine())
+        services, session = self._services, self._session
+        key = services.slot_keys.of_run(session, self._provider_name) if pool == core.RUNS_POOL else pool
+        wish = Acquire(
+            key,
+            self.actor_ref,
+            granted=core.SlotTaken(),
+            waiting=core.InLine(),
+            priority=priority_of(session, self.state.run),
+        )
         slots = self._services.whereis(RUN_SLOTS)
         if slots is not None:
             slots.post(wish)
         # Without its slots the tree is about to take the sessions down, and to start both again: the run waits.
+
+    async def _work(self, effect: Effect, stop: Stop) -> None:
+        """Prepare or finish the run; a thread that is at work is stopped when the actor ends."""
+        try:
+            if isinstance(effect, Prepare):
+                name = self._provider_name
+                notice: Any = await prepared(self._services, self._session, name, effect, stop, self.blocking)
+            else:
+                assert isinstance(effect, Finish)
+                notice = await finished(self._services, effect, stop, self.blocking)
+        except asyncio.CancelledError:
+            stop.set()
+            raise
+        self._step(notice)
 
     # --- Tools -------------------------------------------------------------------------------------------------
 
@@ -153,10 +200,22 @@ class RunActor(Actor):
 
     async def _await_tool(self, effect: CallTool) -> None:
         tool = self.state.tools[effect.name]
-        output, error = await call_tool(tool, effect.input, self.blocking)
+        threads = self._services.directory.tool_threads
+        if threads is None:
+            threads = ToolThreads(self.dispatcher, self._services.tool_threads)
+            self._services.directory.tool_threads = threads
+        context = None if tool.context_parameter is None else self._tool_context(effect.call_id)
+        output, error = await call_tool(tool, effect.input, threads, context)
         assert self._tool_tasks is not None
         del self._tool_tasks[effect.call_id]
         self._step(core.ToolEnded(effect.call_id, output, error))
+
+    def _tool_context(self, call_id: str) -> ToolContext:
+        run = self.state.run
+        call = self.state.calls[call_id]
+        workspace = run.options.get("workspace") or EMPTY
+        path = (workspace.get("path") or os.getcwd()) if workspace.get("enabled") else None  # noqa: PTH109
+        return ToolContext(run.session_id, run.id, call_id, call.attempt, self.state.request.agent_id, path)
 
     async def _stop_tools(self) -> None:
         """Cancel what is under way. Coroutines are awaited; threads cannot be stopped and are left, by name."""
@@ -179,6 +238,8 @@ class RunActor(Actor):
                     self._services.directory.held_back.append(self.actor_ref)
                 self._held_back += message.batches
             elif self._provider is not None:
+                if type(message) is SteerTurn:
+                    message = message._replace(run=self.actor_ref)
                 self._provider.post(message)
             return
         name = self._provider_name

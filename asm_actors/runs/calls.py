@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from attrs import define
+from attrs import define, field
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.jsonable import jsonable
 
-__all__ = ["UNKNOWN_OUTCOME", "Call", "answers_of", "messages_of_turn", "pending_of"]
+__all__ = ["STEERED", "UNKNOWN_OUTCOME", "Call", "answers_of", "messages_of_turn", "pending_of"]
 
+STEERED: Final = "steered"
+"""Key in what tells of input into a running turn, and in a run's ``details``, where it counts them."""
 UNKNOWN_OUTCOME: Final = (
     "The outcome of this call is unknown: the system stopped after it had begun and before its end was recorded. "
     "It may have had its effect. It was not repeated."
@@ -42,8 +44,15 @@ class Call:
     """Whether `tool_call_started` was written while the model spoke, since nobody knew that the host is meant."""
     decision: str | None = None
     """Of somebody who was asked about it: ``requested`` so far, ``granted`` (it may begin, again) or ``denied``."""
+    is_running: bool = field(default=False, eq=False)
+    """Whether it is under way in this life of its run."""
     answer: dict[str, Any] | None = None
     """The tool's message to the model, once there is one."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether somebody is being asked about it."""
+        return self.answer is None and self.decision == "requested"
 
     @property
     def may_begin(self) -> bool:
@@ -92,7 +101,7 @@ class Call:
 
     def answered(self, output: Any, *, is_error: bool) -> None:
         """Keep what the model is told."""
-        self.is_started = False
+        self.is_started = self.is_running = False
         self.answer = {
             "role": "tool",
             "content": "",
@@ -126,10 +135,15 @@ def messages_of_turn(said: Sequence[Mapping[str, Any]], calls: Iterable[Call]) -
     """What a completed turn adds to the conversation before its calls are answered.
 
     Args:
-        said: The messages of the turn as `message_received` tells them: ``content role``, perhaps ``blocks``.
+        said: The messages of the turn as `message_received` tells them: ``content role``, perhaps ``blocks``; and input
+            that came meanwhile.
         calls: The calls that the host answers; each stands in the last message as a ``tool_use`` block, whether the
-            provider put it there or not.
+            provider put it there or not. What follows that are their answers: input that came after the last message
+            goes before it.
     """
+    calls = list(calls)
+    if calls and said and STEERED in said[-1]:
+        said = _answered_last(said)
     messages: list[dict[str, Any]] = [
         {"role": one["role"], "content": list(one.get("blocks") or ()) or one["content"]} for one in said
     ]
@@ -154,3 +168,9 @@ def messages_of_turn(said: Sequence[Mapping[str, Any]], calls: Iterable[Call]) -
         blocks = text if isinstance(text, list) else [{"type": "text", "text": text}] if text else []
         last["content"] = [*blocks, *missing]
     return tuple(message for message in messages if message["content"])
+
+
+def _answered_last(said: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Put input that came after the last answer before it."""
+    at = max((n for n, one in enumerate(said) if STEERED not in one), default=None)
+    return said if at is None else [*said[:at], *said[at + 1 :], said[at]]

@@ -14,9 +14,12 @@ from typing import Any, Final, TypedDict
 
 from asm_actors.config import ON_RESTART
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.json_schema import compile_schema
 from asm_actors.policies.permission_mode import normalize as permission_mode
 from asm_actors.policies.resolving import resolve_policy
 from asm_actors.serialization import check_integer, invalid, json_map
+from asm_actors.tools.schema import is_record, schema_of_type
+from asm_actors.transcripts.options import CONTINUATION_MODES, check_continuation_opts, check_mode
 from asm_actors.workspace.config import WorkspaceConfig
 
 __all__ = [
@@ -30,9 +33,6 @@ __all__ = [
 
 ON_UNKNOWN_OUTCOME: Final = ("fail", "ask", "report")
 """What may become of a call whose outcome is unknown, and which must not simply be repeated."""
-
-CONTINUATION_MODES: Final = (False, "auto", "replay", "native")
-"""How a run may go on from the conversation before it."""
 
 _MOST: Final = 1_000_000
 
@@ -65,13 +65,15 @@ class RunOptions(TypedDict, total=False):
     sent again; ``native``: the provider goes on by itself, where it can; ``auto``: native or replay, as it can be."""
     continuation_opts: Mapping[str, Any] | None
     """What of the conversation counts: ``max_messages max_chars max_tokens_approx run_id type since limit after
-    before``."""
+    before``; and when it is summed up first: ``compact_over_tokens keep_last``."""
     workspace: Any
     """What is to be done about the files that it works on: a `WorkspaceConfig`, or a map of its fields."""
     permission_mode: str | None
     """How much an agent that calls tools on its own may do without asking: a `PermissionMode`."""
     output_schema: Any
-    """JSON Schema of the answer, or an attrs class; the answer is validated and stands in the result's ``object``."""
+    """JSON Schema of the answer, or a class it is made of (attrs, dataclass, TypedDict). The answer must be JSON that
+    fits, alone or in one fenced block; it stands in the result's ``object``, and `RunResult.object_as` makes an
+    instance of it. A run whose answers never fit fails with ``invalid_format``."""
     max_output_retries: int | None
     """How many times the model is told what is wrong with an answer that does not fit; by default 2."""
     priority: int | None
@@ -168,12 +170,6 @@ def _policy(value: Any) -> dict[str, Any]:
     return found.to_map()
 
 
-def _continuation(value: Any) -> Any:
-    if value is False or (isinstance(value, str) and value in CONTINUATION_MODES):
-        return value
-    raise invalid("continuation", "must be False, 'auto', 'replay' or 'native'", value)
-
-
 def _workspace(value: Any) -> dict[str, Any]:
     if isinstance(value, WorkspaceConfig):
         return value.to_map()
@@ -183,6 +179,17 @@ def _workspace(value: Any) -> dict[str, Any]:
 def _permission_mode(value: Any) -> str | None:
     mode = permission_mode(value)
     return None if mode is None else mode.value
+
+
+def _output_schema(value: Any) -> dict[str, Any]:
+    schema = schema_of_type(value) if is_record(value) else value
+    if not isinstance(schema, Mapping):
+        raise invalid("output_schema", "must be a JSON Schema, or an attrs class, dataclass or TypedDict", value)
+    try:
+        compile_schema(schema)
+    except AsmError as error:
+        raise AsmError(error.code, f"output_schema: {error.message}", details={"field": "output_schema"}) from error
+    return json_map(schema, "output_schema")
 
 
 def _map(name: str) -> Callable[[Any], dict[str, Any]]:
@@ -196,11 +203,11 @@ _NORMALISERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "on_restart": _one_of("on_restart", ON_RESTART),
     "on_unknown_outcome": _one_of("on_unknown_outcome", ON_UNKNOWN_OUTCOME),
     "policy": _policy,
-    "continuation": _continuation,
-    "continuation_opts": _map("continuation_opts"),
+    "continuation": check_mode,
+    "continuation_opts": check_continuation_opts,
     "workspace": _workspace,
     "permission_mode": _permission_mode,
-    "output_schema": _map("output_schema"),
+    "output_schema": _output_schema,
     "max_output_retries": _integer("max_output_retries", 0),
     "priority": _priority,
 }

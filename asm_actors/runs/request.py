@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from asm_actors.providers.base import TurnRequest, messages_from_input
 from asm_actors.providers.items import EMPTY
@@ -19,6 +20,8 @@ def request_for(
     run: Run,
     tools: Mapping[str, Tool] = EMPTY,
     progress: Progress | None = None,
+    *,
+    is_routed: bool = False,
 ) -> TurnRequest:
     """Make the request of a run's first turn, or of the one at which it is taken up again.
 
@@ -30,12 +33,15 @@ def request_for(
         tools: Tools of the host which the model may call.
         progress: How far it had come. With calls that are not answered yet the request is that of the turn which made
             them, and its messages end with them.
+        is_routed: Whether its provider is a router: then that is told what the run requires.
     """
     messages = messages_from_input(run.input, strict=False)
     prompt = session.context.get("system_prompt")
     if messages and messages[0]["role"] == "system":
         prompt, messages = messages[0]["content"], messages[1:]
     options = run.options.get("adapter_opts")
+    if is_routed:
+        options = _with_hints(options, run)
     turn = 1
     if progress is not None:
         messages += progress.messages
@@ -54,6 +60,21 @@ def request_for(
         output_schema=run.options.get("output_schema"),
         permission_mode=run.options.get("permission_mode"),
     )
+
+
+def _with_hints(options: Any, run: Run) -> Any:
+    """Options for a router: each of its targets that is asked must have what the run requires."""
+    required = run.options.get("required_capabilities")
+    if not required:
+        return options
+    options = options if isinstance(options, Mapping) else EMPTY
+    hints = options.get("routing") or EMPTY
+    if not isinstance(hints, Mapping):
+        return options  # the router refuses it
+    known = hints.get("required_capabilities") or ()
+    if isinstance(known, list | tuple):
+        hints = {**hints, "required_capabilities": [*known, *(one for one in required if one not in known)]}
+    return {**options, "routing": hints}
 
 
 def tools_for(tools: Mapping[str, Tool], session: Session, run: Run) -> Mapping[str, Tool]:

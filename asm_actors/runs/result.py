@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import field, frozen
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.jsonable import jsonable, stringify_keys
 from asm_actors.runs.run import Run, RunStatus
+from asm_actors.structuring import structure
 
 if TYPE_CHECKING:
     from asm_actors.events import Event
 
 __all__ = ["RunResult", "error_of_run"]
+
+T = TypeVar("T")
 
 
 def _nothing() -> list[Event]:
@@ -95,6 +98,23 @@ class RunResult:
     def stop_reason(self) -> str | None:
         """Why the provider stopped, in its words."""
         return self.output.get("stop_reason")
+
+    def object_as(self, kind: type[T]) -> T:
+        """Return the answer as an instance of a class, such as the one that was given as ``output_schema``.
+
+        Args:
+            kind: An attrs class, dataclass, TypedDict, or any other type that `structuring.structure` can make.
+
+        Raises:
+            ValidationError: The answer does not fit the class, or the run had no ``output_schema``.
+        """
+        if "object" not in self.run.details:
+            raise AsmError(
+                ErrorCode.VALIDATION_ERROR,
+                f"run {self.run_id} was not asked for an answer that fits a schema",
+            )
+        made: T = structure(self.object, kind)
+        return made
 
     @classmethod
     def of(cls, run: Run, read_events: Callable[[], Sequence[Event]] = _nothing) -> RunResult:

@@ -3,7 +3,9 @@
 1. Only what is complete counts: turns up to the last `turn_completed`, and the answers of the calls after it. The
    pieces of a turn that was cut are left where they are and not used.
 2. What is rebuilt is what a live run has: the same messages, in the same order (`runs.calls`).
-3. A run that was begun again from its input starts from nothing; what was decided about its calls is still known.
+3. A run that was begun again from its input starts from nothing but what it was given: its input, and what came while
+   it was answered. What was decided about its calls is still known.
+4. Input that came into a turn is part of the conversation where it came, also if that turn was cut (`runs.control`).
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from attrs import define, evolve, field, frozen
 
 from asm_actors.errors import ErrorCode
 from asm_actors.events import Event, EventType
-from asm_actors.runs.calls import Call, answers_of, messages_of_turn
+from asm_actors.policies.approvals import ApprovalBook
+from asm_actors.policies.state import PolicyState
+from asm_actors.runs.calls import STEERED, Call, answers_of, messages_of_turn
 from asm_actors.runs.execution import CALLED
 from asm_actors.runs.run import Run, RunStatus
 
@@ -25,6 +29,9 @@ READ = frozenset(
     {
         EventType.RUN_STARTED,
         EventType.RUN_RECOVERED,
+        EventType.RUN_PAUSED,
+        EventType.RUN_RESUMED,
+        EventType.MESSAGE_SENT,
         EventType.MESSAGE_RECEIVED,
         EventType.TOOL_CALL_STARTED,
         EventType.TOOL_CALL_COMPLETED,
@@ -55,6 +62,10 @@ class Progress:
         lost: Calls of unknown outcome which were not repeated, and the model was told so.
         begins_again: Whether the calls that somebody is asked about have the run begun again from its input if they
             are granted, and failed if one is denied.
+        book: What people were asked about its calls, and what they decided; None: nobody was asked.
+        policed: What it had used and done by the count of its policy; None: nobody has counted.
+        given: All input that came while it was answered.
+        n_corrections: How often the model was told that its answer does not fit.
     """
 
     turn: int = 0
@@ -66,6 +77,25 @@ class Progress:
     decided: Mapping[str, str] = field(factory=dict)
     lost: tuple[Call, ...] = ()
     begins_again: bool = False
+    book: ApprovalBook | None = None
+    policed: PolicyState | None = None
+    given: tuple[dict[str, Any], ...] = ()
+    n_corrections: int = 0
+
+    @property
+    def anew(self) -> Progress | None:
+        """Where a run stands that begins again from its input; None if nothing else was given to it, or is known."""
+        standing = () if self.book is None else self.book.standing
+        if not self.given and not standing and self.policed is None:
+            return None
+        book = ApprovalBook(standing=standing) if standing else None
+        return Progress(messages=self.given, given=self.given, book=book, policed=self.policed)
+
+    @property
+    def waits_only(self) -> bool:
+        """Whether nothing can go on until somebody has decided about a call."""
+        open_calls = [call for call in self.calls if call.answer is None]
+        return bool(open_calls) and all(call.waits for call in open_calls)
 
     @property
     def next_turn(self) -> int:
@@ -98,10 +128,15 @@ class Progress:
 
 
 def must_be_read(run: Run) -> bool:
-    """Whether the events of an open run tell more than its record: whether a turn was completed, or a tool called."""
+    """Whether the events of an open run tell more than its record.
+
+    So they do if a turn was completed, a tool called, or input into a turn given.
+    """
     if run.status is RunStatus.PENDING:
         return False
-    return run.status is not RunStatus.RUNNING or bool(run.turn_count or run.provider_metadata.get(CALLED))
+    return run.status is not RunStatus.RUNNING or bool(
+        run.turn_count or run.provider_metadata.get(CALLED) or run.details.get(STEERED)
+    )
 
 
 def progress_of(run: Run, events: Iterable[Event], n_pieces: int | None = None) -> Progress:
@@ -127,6 +162,9 @@ class _Reader:
     decided: dict[str, str] = field(factory=dict)
     lost: tuple[Call, ...] = ()
     begins_again: bool = False
+    book: ApprovalBook | None = None
+    given: list[Mapping[str, Any]] = field(factory=list)
+    n_corrections: int = 0
     # Of the turn that has not been completed so far.
     said: list[Mapping[str, Any]] = field(factory=list)
     announced: set[str] = field(factory=set)
@@ -135,7 +173,7 @@ class _Reader:
     def progress(self, n_pieces: int | None) -> Progress:
         return Progress(
             self.turn,
-            self.messages,
+            self.messages + messages_of_turn([one for one in self.said if STEERED in one], ()),
             tuple(self.calls.values()),
             bool(self.announced),
             self.after,
@@ -143,15 +181,22 @@ class _Reader:
             self.decided,
             self.lost,
             self.begins_again,
+            self.book,
+            given=messages_of_turn(self.given, ()),
+            n_corrections=self.n_corrections,
         )
 
     def take(self, event: Event) -> None:
         handler = _READERS.get(event.type)
         if handler is not None:
             handler(self, event.data, event.sequence_number or 0)
+        if event.type in _ASKING or self.book is not None:
+            book = ApprovalBook() if self.book is None else self.book
+            self.book = book.apply(event.type, event.run_id, event.data, event.timestamp_us)
 
     def forget_turn(self) -> None:
-        self.said, self.announced, self.n_of_turn = [], set(), 0
+        self.said = [one for one in self.said if STEERED in one]  # that is not the provider's
+        self.announced, self.n_of_turn = set(), 0
 
     def _counts(self, sequence: int) -> None:
         self.after = sequence
@@ -165,10 +210,20 @@ class _Reader:
         decision = data.get("decision")
         self.begins_again = decision == "ask" and data.get("on_restart") == "retry" and not self.lost
         if decision == "retry":
-            self.turn, self.messages, self.calls, self.lost = 0, (), {}, ()
+            self.turn, self.calls, self.lost, self.said, self.n_corrections = 0, {}, (), [], 0
+            self.messages = messages_of_turn(self.given, ())
+
+    def _sent(self, data: Mapping[str, Any], sequence: int) -> None:
+        if STEERED in data:
+            self._ask_next()
+            self.said.append(data)
+            self.given.append(data)
 
     def _error(self, data: Mapping[str, Any], sequence: int) -> None:
-        if data.get("source") != "provider" and ("retry_in_s" in data or "will_retry" in data):
+        if data.get("source") == STEERED:
+            for kept in (self.said, self.given):
+                kept[:] = [one for one in kept if one.get("number") != data.get("number")]
+        elif data.get("source") != "provider" and ("retry_in_s" in data or "will_retry" in data):
             self._counts(sequence)  # the turn began again
         else:
             self.n_of_turn += 1
@@ -186,7 +241,10 @@ class _Reader:
             for call in data.get("pending_tool_calls") or ()
         ]
         self.messages += messages_of_turn(self.said, calls)
-        self.calls = {call.id: call for call in calls}
+        if "correction" in data:
+            self.n_corrections += 1
+            self.messages += ({"role": "user", "content": data["correction"]},)
+        self.calls, self.said = {call.id: call for call in calls}, []
         self._counts(sequence)
 
     def _ask_next(self) -> None:
@@ -203,6 +261,9 @@ class _Reader:
             return
         call.attempt, call.is_started, call.decision = data["attempt"], True, None
         call.safe_to_repeat = bool(data.get("safe_to_repeat"))
+        given = data.get("tool_input")
+        if isinstance(given, dict):
+            call.input = given  # somebody may have put other arguments in place of its own
         self._counts(sequence)
 
     def _call_completed(self, data: Mapping[str, Any], sequence: int) -> None:
@@ -229,10 +290,20 @@ class _Reader:
         self._counts(sequence)
 
 
+_ASKING = frozenset(
+    {
+        EventType.TOOL_APPROVAL_REQUESTED,
+        EventType.TOOL_APPROVAL_GRANTED,
+        EventType.TOOL_APPROVAL_DENIED,
+    }
+)
 _READERS: Mapping[EventType, Any] = {
     EventType.RUN_STARTED: _Reader._started,
     EventType.RUN_RECOVERED: _Reader._recovered,
+    EventType.RUN_PAUSED: _Reader._started,
+    EventType.RUN_RESUMED: _Reader._started,
     EventType.ERROR_OCCURRED: _Reader._error,
+    EventType.MESSAGE_SENT: _Reader._sent,
     EventType.MESSAGE_RECEIVED: _Reader._received,
     EventType.TURN_COMPLETED: _Reader._turn_completed,
     EventType.TOOL_CALL_STARTED: _Reader._call_started,

@@ -7,6 +7,9 @@
        │       └─────────┼────> │                                                 │
        └── cancel, deadline ── cancel, deadline ──> STOPPING ── all closed ───────┘
 
+A run that goes on from a conversation, or has files to look after, is PREPARING before its provider is asked
+(`preparing.py`); one with files is FINISHING before it has ENDED (`finishing.py`).
+
 Rules:
 
 1. Every change of a run's status between pending and its end happens here, through `RUN_TRANSITIONS`.
@@ -18,7 +21,8 @@ Rules:
 4. A run that is taken up again, or put in line again, does nothing before the event which says so is durable
    (RECOVERING): one that ends its process each time would else do so for ever, and nobody would know.
 5. `RunEnded` is sent once; ENDED ignores whatever comes later.
-6. Items are taken by credit: while more than `WINDOW` events are not durable, no further batches are asked for.
+6. A step that says so in `when_durable` is followed by a `Durable` of nothing: a barrier of its session.
+7. Items are taken by credit: while more than `WINDOW` events are not durable, no further batches are asked for.
 
 The state is changed in place by its one owner. No clock, no ids, no actors.
 """
@@ -28,30 +32,49 @@ from __future__ import annotations
 from typing import Any
 
 from asm_actors.effects import AcquireSlot, Effect, ToSession
-from asm_actors.events import EventType
-from asm_actors.runs import stops, tool_calls, turns
-from asm_actors.runs.execution import WINDOW, Handler, Phase, RunState, append, draft, start_turn
-from asm_actors.runs.messages import RunBarrier, RunEnded, RunWaits
+from asm_actors.runs import control, finishing, policing, preparing, stops, tool_calls, turns
+from asm_actors.runs.execution import (
+    WINDOW,
+    Handler,
+    Phase,
+    RunState,
+    append,
+    barrier,
+    fail,
+    must_prepare,
+    prepare,
+    start_turn,
+    started,
+    when_durable,
+)
+from asm_actors.runs.messages import RunEnded, RunWaits
 from asm_actors.runs.notices import (
+    Finished,
     InLine,
+    Prepared,
     ProviderBack,
     ProviderGone,
     SlotTaken,
     StopOverdue,
     ToolEnded,
     ToolsStopped,
+    WorkOverdue,
 )
 from asm_actors.runs.run import RunStatus
 from asm_actors.runs.stops import STOP_PATIENCE_S
 from asm_actors.runs.turns import ASK_EVERY
+from asm_actors.runs.unfinished import ENDING
+from asm_actors.slot_keys import RUNS_POOL
 
 __all__ = [
     "ASK_EVERY",
     "RUNS_POOL",
     "STOP_PATIENCE_S",
     "WINDOW",
+    "Finished",
     "InLine",
     "Phase",
+    "Prepared",
     "ProviderBack",
     "ProviderGone",
     "RunEnded",
@@ -60,12 +83,11 @@ __all__ = [
     "StopOverdue",
     "ToolEnded",
     "ToolsStopped",
+    "WorkOverdue",
     "begin",
     "knows",
     "step",
 ]
-
-RUNS_POOL = "runs"
 
 
 def begin(state: RunState) -> list[Effect]:
@@ -88,7 +110,8 @@ def step(state: RunState, message: Any, now: int) -> list[Effect]:
         KeyError: The message is of no known kind.
     """
     handler = _HANDLERS[type(message)]
-    return [] if state.phase is Phase.ENDED else handler(state, message, now)
+    effects = [] if state.phase is Phase.ENDED else handler(state, message, now)
+    return effects if state.evaluator is None else policing.timed(state, effects, now)
 
 
 def knows(message: Any) -> bool:
@@ -103,28 +126,18 @@ def _in_line(state: RunState, message: InLine, now: int) -> list[Effect]:
 def _slot_taken(state: RunState, message: SlotTaken, now: int) -> list[Effect]:
     if state.phase is not Phase.WAITING:
         return []
-    if state.run.status is RunStatus.RUNNING:
+    if state.run.status is RunStatus.RUNNING or ENDING in state.run.details:
         state.phase = Phase.RECOVERING
-        return [ToSession(RunBarrier(state.run.id))]
-    state.run = state.run.begun(now, state.head)
-    drafts = [
-        draft(state, EventType.MESSAGE_SENT, now, {"role": said["role"], "content": said["content"]})
-        for said in state.request.messages
-        if said["role"] != "system"
-    ]
-    drafts.append(draft(state, EventType.RUN_STARTED, now, _started_data(state)))
+        return [barrier(state)]
+    if state.evaluator is not None and (error := policing.refused_at_once(state)) is not None:
+        return fail(state, started(state, now, state.request.messages), error, now)
     if state.is_careful:
         state.phase = Phase.RECOVERING
-        return [append(state, drafts, state.run), ToSession(RunBarrier(state.run.id))]
+        return when_durable(state, started(state, now, state.request.messages))
+    if must_prepare(state):
+        return prepare(state)
+    drafts = started(state, now, state.request.messages)
     return [append(state, drafts, state.run), start_turn(state)]
-
-
-def _started_data(state: RunState) -> dict[str, Any]:
-    data: dict[str, Any] = {"provider": state.provider, "turn": state.request.turn}
-    model = state.request.options.get("model")
-    if model is not None:
-        data["model"] = model
-    return data
 
 
 _HANDLERS: dict[type, Handler] = {
@@ -133,4 +146,8 @@ _HANDLERS: dict[type, Handler] = {
     **turns.HANDLERS,
     **tool_calls.HANDLERS,
     **stops.HANDLERS,
+    **policing.HANDLERS,
+    **preparing.HANDLERS,
+    **finishing.HANDLERS,
+    **control.HANDLERS,
 }

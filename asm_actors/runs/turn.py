@@ -76,7 +76,7 @@ class Turn:
         }
         if run.cost_usd is not None:
             data["total_cost_usd"] = run.cost_usd
-        return data
+        return data | _routed(done) if done.metadata else data
 
     def pending_calls(self) -> list[dict[str, Any]]:
         """The calls that the provider has not run itself: ``id name input`` each."""
@@ -91,11 +91,11 @@ class Turn:
             "token_usage": self.usage or {},
         }
         facts = {
-            "cost_usd": done.cost_usd,
             "model": self.model,
             "provider_session_id": self.provider_session_id,
         }
-        return data | {key: value for key, value in facts.items() if value is not None}
+        data |= {key: value for key, value in facts.items() if value is not None}
+        return data | _routed(done) if done.metadata else data
 
     def provider_metadata(self, provider: str | None) -> dict[str, Any]:
         """What the run's record keeps about who answered."""
@@ -107,6 +107,17 @@ class Turn:
         if self.done is not None and self.done.metadata:
             facts.update(self.done.metadata)
         return facts
+
+
+_ROUTED = ("routed_provider", "routing_attempt", "routing_candidates", "failover_from", "failover_reason")
+
+
+def _routed(done: TurnDone) -> dict[str, Any]:
+    """Which provider answered, if a router chose it; the whole way stands in the run's record."""
+    routing = done.metadata.get("routing")
+    if not isinstance(routing, Mapping):
+        return {}
+    return {name: routing[name] for name in _ROUTED if name in routing}
 
 
 def drafts_of(

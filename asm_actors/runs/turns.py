@@ -9,9 +9,12 @@ from asm_actors.effects import Effect, ToProvider
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import EventType
 from asm_actors.journal.append import Draft
+from asm_actors.policies.facts import TimePassed
 from asm_actors.providers import messages as p
 from asm_actors.providers.items import Item
-from asm_actors.runs.calls import Call, messages_of_turn, pending_of
+from asm_actors.runs.answers import boundary, closed, complete, thread_of, too_many_turns, with_correction
+from asm_actors.runs.calls import STEERED, Call, messages_of_turn, pending_of
+from asm_actors.runs.control import keep_input, taken_along
 from asm_actors.runs.execution import (
     CALLED,
     WINDOW,
@@ -20,19 +23,27 @@ from asm_actors.runs.execution import (
     RunState,
     append,
     draft,
-    end,
     fail,
+    must_prepare,
+    prepare,
     start_turn,
     usage_draft,
 )
+from asm_actors.runs.finishing import resume_finishing
+from asm_actors.runs.holding import hold
 from asm_actors.runs.messages import Durable
 from asm_actors.runs.notices import ProviderBack, ProviderGone
-from asm_actors.runs.run import Run
+from asm_actors.runs.policing import fact_told, fail_policed, hears, is_over, looked_again, stopped, turn_told
+from asm_actors.runs.run import Run, RunStatus
 from asm_actors.runs.stops import finish_stop
 from asm_actors.runs.tool_calls import answer_calls, begin_when_durable
 from asm_actors.runs.turn import Turn, drafts_of
+from asm_actors.runs.unfinished import ENDING
 
 __all__ = ["ASK_EVERY", "HANDLERS", "go_on"]
+
+_FORGOTTEN: Final = frozenset({ErrorCode.NOT_FOUND, ErrorCode.SESSION_NOT_FOUND})
+"""How a provider fails that does not know a conversation of its own any more."""
 
 ASK_EVERY: Final = max(1, p.CREDIT // 2)
 """Batches after which further ones are asked for: before the credit is used up."""
@@ -51,6 +62,10 @@ def _items(state: RunState, message: p.TurnItems, now: int) -> list[Effect]:
     if state.phase is not Phase.STREAMING:
         return []
     drafts = _take(state, message.items, now)
+    if state.evaluator is not None:
+        drafts = hears(state, drafts, now)
+        if is_over(state):
+            return fail_policed(state, drafts, now) if message.is_last else stopped(state, drafts, now)
     if message.is_last:
         return _turn_over(state, drafts, message.error, now)
     effects: list[Effect] = []
@@ -88,9 +103,19 @@ def _marked(state: RunState) -> Run | None:
 
 
 def _durable(state: RunState, message: Durable, now: int) -> list[Effect]:
-    state.n_pending -= message.count
+    if message.count:
+        state.n_pending -= message.count
+    elif state.n_barriers:
+        state.n_barriers -= 1
     if state.phase is Phase.RECOVERING:
         return go_on(state, now)
+    if state.phase is Phase.FINISHING:
+        if message.count or state.n_barriers or state.is_working:
+            return []  # that of something earlier
+        return resume_finishing(state, now)
+    if state.phase is Phase.PREPARING and not message.count and not state.is_working:
+        state.is_settled = True
+        return prepare(state)
     if state.to_call:
         return begin_when_durable(state, message.count)
     if state.wants_more and state.phase is Phase.STREAMING and state.n_pending < WINDOW:
@@ -125,64 +150,100 @@ def _turn_over(state: RunState, drafts: list[Draft], error: AsmError | None, now
             context={"run_id": state.run.id},
         )
     if error is not None:
+        if state.request.provider_session_id is not None and _is_forgotten(state, error):
+            return _send_all(state, drafts, error, now)
         return fail(state, drafts, error, now)
     if state.tools and (pending := turn.pending_calls()):
         return _next_turn(state, drafts, pending, now)
-    run = state.run.with_output(
-        turn.output(),
-        now,
-        token_usage=turn.usage,
-        turn_count=state.run.turn_count + 1,
-        provider_metadata=turn.provider_metadata(state.provider),
-        cost_usd=_cost(state),
-    )
-    drafts += usage_draft(state, now)
-    drafts.append(draft(state, EventType.RUN_COMPLETED, now, turn.completed_data(run)))
-    return end(state, drafts, run, None)
+    if state.evaluator is not None:
+        drafts += turn_told(state, now, wants_more=False)
+        if is_over(state):
+            return fail_policed(state, drafts, now)
+    effects = complete(state, drafts, now)
+    if effects is not None:
+        return effects
+    return _ask_again(state, with_correction(state, drafts, now), now)
 
 
-def _cost(state: RunState) -> float | None:
-    before, more = state.run.cost_usd, state.turn.cost_usd
-    return more if before is None else before if more is None else before + more
+def _is_forgotten(state: RunState, error: AsmError) -> bool:
+    """Whether the provider does not know the conversation any more with which it was to go on."""
+    if state.turn.has_spoken or state.past:
+        return False
+    return error.code in _FORGOTTEN or (error.provider_error or {}).get("kind") in _FORGOTTEN
+
+
+def _send_all(state: RunState, drafts: list[Draft], error: AsmError, now: int) -> list[Effect]:
+    """Ask again with the messages that the provider has forgotten."""
+    data = {**error.to_payload(), "attempt": state.request.attempt, "will_retry": True}
+    drafts.append(draft(state, EventType.ERROR_OCCURRED, now, data))
+    taken = keep_input(state)
+    _begin_again(state, state.request.attempt + 1)
+    state.request = state.request._replace(provider_session_id=None)
+    reason = f"the provider does not know its conversation any more: {error.message}"
+    return [append(state, drafts), *taken, *prepare(state, "replay", reason)]
+
+
+def _ask_again(state: RunState, effects: list[Effect], now: int) -> list[Effect]:
+    """Ask for the turn after one whose answer does not fit, unless the run has ended or is to hold."""
+    if state.phase is not Phase.STREAMING:
+        return effects
+    if state.steering:
+        effects += taken_along(state)
+    if state.is_to_hold:
+        return [*effects, *hold(state, [], RunStatus.PAUSED, now)]
+    if state.evaluator is not None:
+        told = fact_told(state, TimePassed(), now)
+        if is_over(state):
+            return [*effects, *fail_policed(state, told, now)]
+        effects += [append(state, told)] if told else []
+    return [*effects, start_turn(state)]
 
 
 def _next_turn(state: RunState, drafts: list[Draft], pending: list[dict[str, Any]], now: int) -> list[Effect]:
     """The model wants tools of the host: close the turn, have them called, ask again."""
-    if state.request.turn >= state.max_turns:
-        error = AsmError(
-            ErrorCode.POLICY_VIOLATION,
-            f"run {state.run.id} took {state.request.turn} turns and wants another one; its max_turns allows "
-            f"{state.max_turns}",
-            details={"kind": "budget_exceeded", "limit": "max_turns", "max_turns": state.max_turns},
-            context={"run_id": state.run.id},
-        )
+    error = too_many_turns(state)
+    if error is not None:
         return fail(state, drafts, error, now)
+    if state.evaluator is not None:
+        drafts += turn_told(state, now, wants_more=True)
+        if is_over(state):
+            return fail_policed(state, drafts, now)
     turn = state.turn
     calls = [
         Call(call["id"], call["name"], call["input"], is_announced=call["name"] not in state.tools)
         for call in pending
     ]
-    run = state.run.replace(
-        turn_count=state.run.turn_count + 1,
-        provider_metadata=turn.provider_metadata(state.provider),
-        cost_usd=_cost(state),
-    )
-    if turn.usage:
-        run = run.with_token_usage(turn.usage)
+    run = closed(state)
     drafts += usage_draft(state, now)
-    data = turn.boundary_data(state.request.turn)
-    data["pending_tool_calls"] = pending_of(calls)
-    drafts.append(draft(state, EventType.TURN_COMPLETED, now, data))
+    drafts.append(boundary(state, now, pending_tool_calls=pending_of(calls)))
     state.run = run
     state.calls = {call.id: call for call in calls}
-    messages = (*state.request.messages, *messages_of_turn(turn.said, calls))
-    state.request = state.request._replace(messages=messages)
+    added = messages_of_turn(turn.said, calls)
+    state.past += added
+    messages = (*state.request.messages, *added)
+    state.request = state.request._replace(messages=messages, provider_session_id=thread_of(state))
     state.turn = Turn(host_tools=state.tools)
-    return answer_calls(state, drafts, run, now)
+    effects = taken_along(state) if state.steering else []
+    if state.is_to_hold:
+        return [*effects, *hold(state, drafts, RunStatus.PAUSED, now)]
+    return [*effects, *answer_calls(state, drafts, run, now)]
 
 
 def go_on(state: RunState, now: int) -> list[Effect]:
-    """Go on with a run that was recovered: answer the calls of its last turn, or ask for the next one."""
+    """Go on with a run that was recovered, or is ready: answer the calls of its last turn, or ask for the next one."""
+    if ENDING in state.run.details:
+        return resume_finishing(state, now)
+    if state.is_to_hold:
+        return hold(state, [], RunStatus.PAUSED, now)
+    if must_prepare(state):
+        return prepare(state)
+    if state.evaluator is not None:
+        looked = looked_again(state, now)
+        return looked if is_over(state) else [*looked, *_go_on(state, now)]
+    return _go_on(state, now)
+
+
+def _go_on(state: RunState, now: int) -> list[Effect]:
     if state.calls:
         return answer_calls(state, [], None, now)
     return [start_turn(state)]
@@ -205,19 +266,24 @@ def _provider_gone(state: RunState, message: ProviderGone, now: int) -> list[Eff
         return []
     state.phase = Phase.PARKED
     data = {**message.error.to_payload(), "attempt": state.n_crashes, "will_retry": True}
-    return [append(state, [draft(state, EventType.ERROR_OCCURRED, now, data)])]
+    effects = [append(state, [draft(state, EventType.ERROR_OCCURRED, now, data)])]
+    if state.is_to_hold:
+        return [*effects, *keep_input(state), *hold(state, [], RunStatus.PAUSED, now)]
+    return effects
 
 
 def _provider_back(state: RunState, message: ProviderBack, now: int) -> list[Effect]:
     if state.phase is not Phase.PARKED:
         return []
+    effects = keep_input(state)
     _begin_again(state, state.request.attempt + 1)
-    return [start_turn(state)]
+    return [*effects, start_turn(state)]
 
 
 def _begin_again(state: RunState, attempt: int) -> None:
-    """The turn is asked for once more: what it had said so far does not count."""
-    state.turn = Turn(host_tools=state.tools)
+    """The turn is asked for once more: what it had said so far does not count, input into it does."""
+    given = [one for one in state.turn.said if STEERED in one]
+    state.turn = Turn(host_tools=state.tools, said=given)
     state.run = state.run.replace(attempt=state.run.attempt + 1)
     state.request = state.request._replace(attempt=attempt)
 

@@ -13,7 +13,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any
 
 from asm_actors import effects as fx
@@ -32,6 +33,7 @@ from asm_actors.sessions.resting import Rest, Rested, may_rest
 from supervisors import ChildExited, Shutdown, Timer
 from supervisors.exits import Crashed, ExitReason, describe
 from supervisors.slot_pool import Acquire, Release
+from supervisors.slots import PoolStatistics
 
 __all__ = ["RESTED", "SessionActor"]
 
@@ -133,11 +135,14 @@ class SessionActor(LoadingActor):
 
     def _start_run(self, effect: fx.StartRun) -> None:
         run = effect.run
+        # The head as it is now: the core told its own before what it wrote in the same step was counted.
         ref = self.start_child(
-            RunActor, self._services, self.actor_ref, self.state.session, run, effect.progress, effect.head
+            RunActor, self._services, self.actor_ref, self.state.session, run, effect.progress, self.state.head
         )
         if self._runs is None or self._run_ids is None:
             self._runs, self._run_ids = {}, {}
+        if self._services.directory.run_line is not None:
+            self._services.directory.run_line.began(ref, self.state.session, run)
         self._runs[run.id] = ref
         self._run_ids[ref] = run.id
 
@@ -150,7 +155,8 @@ class SessionActor(LoadingActor):
         run_id = (self._run_ids or {}).pop(ref, None)
         if run_id is None:
             return
-        assert self._runs is not None
+        if self._runs is None or self._runs.get(run_id) is not ref:
+            return  # it was held, and has another actor by now
         del self._runs[run_id]
         if not self._runs:
             self._runs = self._run_ids = None
@@ -161,18 +167,20 @@ class SessionActor(LoadingActor):
             self._step(RunCrashed(run_id, error))
 
     def _acquire(self, effect: fx.AcquireSlot) -> None:
-        limit = self._services.limits.max_parallel_sessions or 0
+        session = self.state.session
+        priority = session.options.get("priority", 0) if effect.wait else 0
         wish = Acquire(
-            effect.pool,
+            self._services.slot_keys.of_session(session),
             self.actor_ref,
             granted=SlotGranted(effect.pool),
-            refused=SlotRefused(effect.pool, limit),
+            refused=partial(_slot_refused, effect.pool),
             wait=effect.wait,
+            priority=priority,
         )
         self._to_slots(wish)
 
     def _release(self, effect: fx.ReleaseSlot) -> None:
-        self._to_slots(Release(effect.pool, self.actor_ref))
+        self._to_slots(Release(self._services.slot_keys.of_session(self.state.session), self.actor_ref))
 
     def _to_slots(self, message: Any) -> None:
         slots = self._services.whereis(SESSION_SLOTS)
@@ -257,6 +265,10 @@ class SessionActor(LoadingActor):
         for asker in tuple(self._life.promised or ()):
             refuse(asker, error)
         # Its open runs stay in the directory: a drain that begins now must wait for the next life, which finds them.
+
+
+def _slot_refused(pool: str, full: Hashable, counts: PoolStatistics) -> SlotRefused:
+    return SlotRefused(pool, counts.in_use, counts.limit, full)
 
 
 _PERFORM: dict[type, Callable[[SessionActor, Any], None]] = {

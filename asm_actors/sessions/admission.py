@@ -14,6 +14,7 @@ from asm_actors.runs.run import Run, RunStatus
 from asm_actors.serialization import check_seconds, invalid, json_map
 from asm_actors.sessions import messages as m
 from asm_actors.sessions.open_runs import Phase, RunEntry
+from asm_actors.sessions.second_run import marks, supersede, taken_places
 from asm_actors.sessions.session import SessionStatus
 from asm_actors.sessions.session_drafts import creation_data, session_draft
 from asm_actors.sessions.state import (
@@ -42,10 +43,12 @@ def _submit(state: SessionState, message: m.SubmitRun, now: int, reply: Any) -> 
     _check_takes_runs(state, executing=True)
     _check_new_run(state, message.run)
     _check_few_are_open(state)
-    _check_room(state)
-    run = _submitted(message.run, {}, deadline_s, now)
+    others = _check_room(state, message.run)
+    run = _submitted(message.run, marks(state, others), deadline_s, now)
     entry = state.open[run.id] = RunEntry(run, Phase.CREATED)
     effects: list[Effect] = [Write((), None, (run,), (Reply(reply, run),))]
+    if others:
+        effects += supersede(state, run, others, now)
     return effects + _enqueue(state, entry, deadline_s)
 
 
@@ -59,9 +62,12 @@ def _execute(state: SessionState, message: m.ExecuteRun, now: int, reply: Any) -
         entry.wait(reply)
         return []
     _check_takes_runs(state, executing=True)
-    _check_room(state)
-    entry.run = _submitted(entry.run, more, deadline_s, now)
+    others = _check_room(state, entry.run)
+    entry.run = _submitted(entry.run, {**more, **marks(state, others)} if others else more, deadline_s, now)
     entry.wait(reply)
+    if others:
+        effects = [Write((), None, (entry.run,)), *supersede(state, entry.run, others, now)]
+        return effects + _enqueue(state, entry, deadline_s)
     if _starts_at_once(state):
         entry.is_recorded = False
         return _enqueue(state, entry, deadline_s)
@@ -76,10 +82,12 @@ def _queue(state: SessionState, message: m.QueueRun, now: int, reply: Any) -> li
     if entry.phase is not Phase.CREATED:
         return [Write((), then=(Reply(reply, entry.run),))]
     _check_takes_runs(state, executing=True)
-    _check_room(state)
-    entry.run = _submitted(entry.run, {}, deadline_s, now)
-    write = Write((), None, (entry.run,), (Reply(reply, entry.run),))
-    return [write, *_enqueue(state, entry, deadline_s)]
+    others = _check_room(state, entry.run)
+    entry.run = _submitted(entry.run, marks(state, others), deadline_s, now)
+    effects: list[Effect] = [Write((), None, (entry.run,), (Reply(reply, entry.run),))]
+    if others:
+        effects += supersede(state, entry.run, others, now)
+    return effects + _enqueue(state, entry, deadline_s)
 
 
 def _submitted(run: Run, more: dict[str, Any], deadline_s: float | None, now: int) -> Run:
@@ -102,7 +110,7 @@ def _await(state: SessionState, message: m.AwaitRun, now: int, reply: Any) -> li
 def _run_once(state: SessionState, message: m.RunOnce, now: int, reply: Any) -> list[Effect]:
     check_unborn(state)
     check_deadline(message.deadline_s)
-    state.session = message.session
+    state.adopt(message.session)
     state.once = (message.run, message.deadline_s, reply)
     return [AcquireSlot(SESSIONS_POOL)]
 
@@ -144,10 +152,10 @@ def _time(entry: RunEntry, deadline_s: float) -> Effect:
 
 def _enqueue(state: SessionState, entry: RunEntry, deadline_s: float | None) -> list[Effect]:
     effects: list[Effect] = [] if deadline_s is None else [_time(entry, deadline_s)]
-    if _starts_at_once(state):
+    if _starts_at_once(state) and not (state.second_run is not None and state.waits_for_others(entry.run)):
         return [*effects, state.start(entry)]
     entry.phase = Phase.QUEUED
-    state.queue.enqueue_anyway(entry.run.id)
+    state.queue.enqueue_anyway(entry.run.id, state.priority_of(entry.run))
     return effects
 
 
@@ -188,9 +196,12 @@ def _check_few_are_open(state: SessionState) -> None:
         )
 
 
-def _check_room(state: SessionState) -> None:
-    if not _starts_at_once(state):
-        state.queue.check_room()
+def _check_room(state: SessionState, run: Run) -> tuple[str, ...]:
+    """Refuse a run that can neither start nor wait; return whose place it takes."""
+    others = () if state.second_run is None else taken_places(state, run)
+    if not others and not _starts_at_once(state):
+        state.queue.check_room(state.places_to_come)
+    return others
 
 
 def check_deadline(seconds: Any) -> float | None:

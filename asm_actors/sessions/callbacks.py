@@ -22,14 +22,14 @@ from asm_actors.runs.result import RunResult
 from asm_actors.serialization import invalid
 from supervisors import Future
 
-__all__ = ["EventCallback", "check_callback", "follow", "follow_async", "scope_of_run"]
+__all__ = ["Callbacks", "EventCallback", "check_callback", "follow", "follow_async", "scope_of_run"]
 
 logger = logging.getLogger("asm_actors.callbacks")
 
 EventCallback = Callable[[Event], Any]
 
 
-class _Callbacks:
+class Callbacks:
     """Calls a user's function, and counts when it raises."""
 
     def __init__(self, callback: EventCallback, run_id: str) -> None:
@@ -87,7 +87,7 @@ def follow(
     Raises:
         AsmError: How the run ended, if it did not complete; its events were told all the same.
     """
-    callbacks = _Callbacks(callback, run_id)
+    callbacks = Callbacks(callback, run_id)
     # The result comes after the last event is durable: once it is there, nothing need be waited for.
     result.add_done_callback(lambda _: subscription.hurry())
     with subscription:
@@ -110,7 +110,7 @@ async def follow_async(
     subscription: AsyncSubscription, run_id: str, result: Future[RunResult], callback: EventCallback
 ) -> RunResult:
     """As `follow`, awaited; the callback may be a coroutine function."""
-    callbacks = _Callbacks(callback, run_id)
+    callbacks = Callbacks(callback, run_id)
     result.add_done_callback(lambda _: subscription.hurry())
     async with subscription:
         is_last = False

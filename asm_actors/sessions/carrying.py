@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar
 
 from asm_actors.services import Services
@@ -10,7 +10,7 @@ from asm_actors.sessions.delivery import deliver
 from asm_actors.sessions.door import known_provider
 from supervisors import Future
 
-__all__ = ["Carrying", "chosen"]
+__all__ = ["Carrying", "chosen", "configured"]
 
 T = TypeVar("T")
 
@@ -42,3 +42,11 @@ class Carrying:
 def chosen(*claims: tuple[str, Hashable | None]) -> tuple[Hashable, ...]:
     """Of pairs of kind and value keep those whose value the caller chose."""
     return tuple(claim for claim in claims if claim[1] is not None)
+
+
+def configured(services: Services, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return options of a run; of its workspace they say what the system is configured for where they say nothing."""
+    workspace = options.get("workspace")
+    if not isinstance(workspace, Mapping):
+        return options
+    return {**options, "workspace": {**services.config.workspace_options(), **workspace}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from asm_actors.journal.query import check_count, statuses_of
-from asm_actors.runs.messages import CancelRun, DenyApproval, GrantApproval
+from asm_actors.runs.messages import CancelRun
 from asm_actors.runs.run import Run, RunStatus
 from asm_actors.serialization import check_id
 from asm_actors.sessions.carrying import Carrying
@@ -18,13 +18,18 @@ __all__ = ["ControlOperations"]
 class ControlOperations(Carrying):
     """Part of `Operations`."""
 
-    def cancel_run(self, run_id: str, *, reason: str | None = None) -> Future[Run]:
+    def cancel_run(self, run_id: str, *, reason: str | None = None, by: str | None = None) -> Future[Run]:
         """Withdraw a run.
 
         When this returns, its stream is closed, what it had said is in the journal, its slot is free. Tools that it
         calls are cancelled; one that is a plain function cannot be stopped, and the run's error names it.
 
         Cancelling a run that is over changes nothing.
+
+        Args:
+            run_id: Which run.
+            reason: Why, for the journal.
+            by: Who withdraws it, for the journal.
 
         Returns:
             The run's final record.
@@ -33,44 +38,7 @@ class ControlOperations(Carrying):
             ResourceError: ``run_not_found``.
         """
         run_id = check_id(run_id, "run_id")
-        return deliver_to_run(self._services, run_id, CancelRun(reason, run_id))
-
-    def grant_approval(
-        self, run_id: str, tool_call_id: str, *, by: str | None = None, reason: str | None = None
-    ) -> Future[Run]:
-        """Let a call of a tool be made, about which a run in ``awaiting_approval`` asks; the run goes on.
-
-        A second decision about a call changes nothing, nor does one about a run that is over.
-
-        Args:
-            run_id: The run.
-            tool_call_id: The call, as `tool_approval_requested` names it.
-            by: Who decides, for the journal.
-            reason: Why, for the journal.
-
-        Returns:
-            The run.
-
-        Raises:
-            ConcurrencyError: ``invalid_operation``: nobody was asked about that call.
-            ResourceError: ``run_not_found``.
-        """
-        run_id = check_id(run_id, "run_id")
-        message = GrantApproval(run_id, tool_call_id, by, reason)
-        return deliver_to_run(self._services, run_id, message)
-
-    def deny_approval(
-        self, run_id: str, tool_call_id: str, *, by: str | None = None, reason: str | None = None
-    ) -> Future[Run]:
-        """Have a call of a tool not made, about which a run asks: the model is told, and the run goes on.
-
-        A run that would begin again from its input (`on_restart`) ends as ``outcome_unknown`` instead.
-
-        Arguments, answer and errors as for `grant_approval`.
-        """
-        run_id = check_id(run_id, "run_id")
-        message = DenyApproval(run_id, tool_call_id, by, reason)
-        return deliver_to_run(self._services, run_id, message)
+        return deliver_to_run(self._services, run_id, CancelRun(reason, run_id, by))
 
     def get_run(self, run_id: str) -> Future[Run]:
         """Return a run's record.

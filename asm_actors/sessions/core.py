@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from asm_actors.effects import Effect, Write
-from asm_actors.sessions import admission, approvals, lifecycle, loaded_runs, recovery, run_ends
+from asm_actors.sessions import (
+    admission,
+    approvals,
+    asking,
+    compacting,
+    control,
+    lifecycle,
+    limits,
+    loaded_runs,
+    pausing,
+    recovery,
+    run_ends,
+)
 from asm_actors.sessions.state import Handler, SessionState
 
 __all__ = ["knows", "step"]
@@ -15,6 +27,11 @@ _HANDLERS: dict[type, Handler] = {
     **admission.HANDLERS,
     **run_ends.HANDLERS,
     **approvals.HANDLERS,
+    **compacting.HANDLERS,
+    **asking.HANDLERS,
+    **control.HANDLERS,
+    **pausing.HANDLERS,
+    **limits.HANDLERS,
     **loaded_runs.HANDLERS,
     **recovery.HANDLERS,
 }

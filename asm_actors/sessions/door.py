@@ -13,6 +13,7 @@ from typing import Any
 
 from asm_actors.capabilities.resolver import CapabilityResolver
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.providers.base import STEERING
 from asm_actors.redaction.naming import check_record
 from asm_actors.runs.options import merged_options
 from asm_actors.runs.request import provider_of
@@ -23,10 +24,22 @@ from asm_actors.sessions import messages as m
 from asm_actors.sessions.open_runs import Phase
 from asm_actors.sessions.session import Session
 from asm_actors.sessions.state import SessionState
+from asm_actors.transcripts.continuation import check_native
 
 __all__ = ["GUARDED", "admit", "check_names", "check_provider", "check_takes_work", "known_provider"]
 
-GUARDED = frozenset({m.CreateRun, m.SubmitRun, m.ExecuteRun, m.QueueRun, m.ActivateSession, m.ResumeSession})
+GUARDED = frozenset(
+    {
+        m.CreateRun,
+        m.SubmitRun,
+        m.ExecuteRun,
+        m.QueueRun,
+        m.ActivateSession,
+        m.ResumeSession,
+        m.SteerRun,
+        m.GetStatus,
+    }
+)
 """Messages to a session that exists for which `admit` is asked first."""
 
 
@@ -65,33 +78,55 @@ def admit(services: Services, state: SessionState, message: Any) -> Any:
         The message; its run knows what was negotiated.
 
     Raises:
-        ConcurrencyError: As `check_takes_work`.
+        ConcurrencyError: As `check_takes_work`; ``max_runs_exceeded``: too many runs wait (`sessions.run_line`).
         ValidationError: No provider has that name, or several are there and none is named.
         StateError: ``missing_required_capability``.
         ProviderError: The provider cannot work as configured, or was given up.
+        AsmError: ``capability_not_supported``: it takes no input into a running turn.
     """
-    if type(message) is m.ExecuteRun or type(message) is m.QueueRun:
+    if type(message) is m.SteerRun:
+        entry = state.open.get(message.run_id or "")
+        if entry is not None:
+            check_steering(services, provider_of(state.session, entry.run, services.default_provider))
+        return message
+    kind, line = type(message), services.directory.run_line
+    if kind is m.GetStatus:
+        return m.GetStatus(services.directory.followers.get(state.session.id, 0))
+    if kind is m.ExecuteRun or kind is m.QueueRun:
         entry = state.open.get(message.run_id)
         if entry is None or entry.phase is not Phase.CREATED:
             return message  # under way or over: executing it is waiting for it
+        if line is not None:
+            line.check(state.session, entry.run, state)
     check_takes_work(services.directory)
-    if type(message) is m.CreateRun or type(message) is m.SubmitRun:
+    if kind is m.CreateRun or kind is m.SubmitRun:
         run = _admit_run(services, state.session, message.run, message.wanted)
+        if line is not None and kind is m.SubmitRun:
+            line.check(state.session, run, state)
         return message._replace(run=run, wanted=None)
     return message
 
 
 def _admit_run(services: Services, session: Session, run: Run, wanted: CapabilityResolver | None) -> Run:
     defaults = session.options.get("run_options")
-    if defaults:
+    if defaults and "purpose" not in run.options:
         run = run.replace(options=merged_options(defaults, run.options))
+    priority = session.options.get("priority")
+    if priority and "priority" not in run.options:
+        # With the run, so that it is known before its session is read (`sessions.supervisor`).
+        run = run.replace(options={**run.options, "priority": priority})
     name = known_provider(services, provider_of(session, run, services.default_provider))
     check_provider(services, name)
+    if run.options.get("continuation") == "native":
+        check_native(services.manifests[name], name)
+    of_session = session.options.get("capabilities")
+    if of_session is not None and "purpose" not in run.options:
+        wanted = CapabilityResolver.from_map(of_session).plus(wanted)
     return run if wanted is None else negotiated(services, name, run, wanted)
 
 
 def negotiated(services: Services, provider: str, run: Run, wanted: CapabilityResolver) -> Run:
-    """Note in a run's options how its provider meets what is wanted.
+    """Note in a run's details how its provider meets what is wanted, and in its options what it cannot do without.
 
     Raises:
         StateError: ``missing_required_capability``.
@@ -99,8 +134,11 @@ def negotiated(services: Services, provider: str, run: Run, wanted: CapabilityRe
     if wanted.is_empty:
         return run
     found = wanted.negotiate(services.manifests[provider].capabilities)
-    noted = {"status": str(found.status), "warnings": list(found.warnings)}
-    return run.replace(options={**run.options, "capabilities": noted})
+    run = run.replace(details={**run.details, "capabilities": found.to_map()})
+    if wanted.required:
+        required = [type_.value for type_ in wanted.required]
+        run = run.replace(options={**run.options, "required_capabilities": required})
+    return run
 
 
 def known_provider(services: Services, name: str | None) -> str:
@@ -128,6 +166,23 @@ def check_provider(services: Services, name: str) -> None:
             context={"provider": name},
         )
     services.providers[name].check()
+
+
+def check_steering(services: Services, name: str | None) -> None:
+    """Refuse input into a running turn for a provider that does not say that it takes any.
+
+    Raises:
+        ConcurrencyError: ``capability_not_supported``.
+    """
+    manifest = services.manifests.get(name or "")
+    offered = () if manifest is None else manifest.enabled_capabilities
+    if not any(capability.name in STEERING for capability in offered):
+        raise AsmError(
+            ErrorCode.CAPABILITY_NOT_SUPPORTED,
+            f"provider {name} takes no input into a running turn: its manifest has no enabled capability named "
+            f"{' or '.join(sorted(STEERING))}",
+            context={"provider": name},
+        )
 
 
 def _names(providers: Mapping[str, Any]) -> str:

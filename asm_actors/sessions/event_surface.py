@@ -17,8 +17,16 @@ from asm_actors.journal.query import EventFilter, check_count
 from asm_actors.journal.subscription import Scope
 from asm_actors.serialization import check_id, check_integer, check_optional_id, invalid
 from asm_actors.services import Services
+from asm_actors.sessions.callbacks import EventCallback
 from asm_actors.sessions.event_operations import seconds_of
 from asm_actors.sessions.operations import Operations
+from asm_actors.sessions.streaming import (
+    AsyncSessionStream,
+    IdleTimeout,
+    SessionStream,
+    StreamOptions,
+    begun,
+)
 
 __all__ = ["AsyncEventSurface", "EventSurface", "Overflow"]
 
@@ -153,6 +161,40 @@ class EventSurface(_Surface):
         self._services.store.head(session_id)  # as above
         return _bounded(Subscription(self._services, scope, start, wait), wanted)
 
+    @refusing
+    def stream_session(
+        self,
+        input: Any = None,  # noqa: A002 - the field's name is the argument's
+        *,
+        event_callback: EventCallback | None = None,
+        idle_timeout: IdleTimeout = "configured",
+        shutdown_timeout: float | None = None,
+        cancel_on_close: bool = True,
+        **options: Any,
+    ) -> SessionStream:
+        """Make a session, execute one run in it, and iterate over the run's events while they come.
+
+        As `run_once`, but its answer is a stream: see `sessions.streaming`. The run begins at once, whether the stream
+        is read or not.
+
+        Args:
+            input: What to answer.
+            event_callback: Called with each event before it is handed over; see `execute_run`.
+            idle_timeout: Seconds without an event after which the stream gives up and cancels the run; None: never; by
+                default as the system is configured (`stream_idle_timeout_ms`).
+            shutdown_timeout: Seconds for which closing it waits for the end of the run; by default as the system is
+                configured (`task_shutdown_timeout_ms`).
+            cancel_on_close: Whether closing the stream cancels the run.
+            options: Those of `run_once`.
+
+        Raises:
+            AsmError: What is refused before the run is there. How the run ended, tells `SessionStream.result`.
+        """
+        given = StreamOptions.of(
+            self._services, idle_timeout, shutdown_timeout, cancel_on_close, event_callback
+        )
+        return SessionStream(*begun(self._operations, given, Subscription, input, options))
+
 
 class AsyncEventSurface(_Surface):
     """Following events, awaited."""
@@ -214,6 +256,23 @@ class AsyncEventSurface(_Surface):
                     left -= 1
                     if not left:
                         return
+
+    @refusing
+    def stream_session(
+        self,
+        input: Any = None,  # noqa: A002 - the field's name is the argument's
+        *,
+        event_callback: EventCallback | None = None,
+        idle_timeout: IdleTimeout = "configured",
+        shutdown_timeout: float | None = None,
+        cancel_on_close: bool = True,
+        **options: Any,
+    ) -> AsyncSessionStream:
+        """As `SessionManager.stream_session`; use it with `async with` and `async for`. It does not wait here."""
+        given = StreamOptions.of(
+            self._services, idle_timeout, shutdown_timeout, cancel_on_close, event_callback
+        )
+        return AsyncSessionStream(*begun(self._operations, given, AsyncSubscription, input, options))
 
 
 def _bounded(subscription: Subscription, limit: int | None) -> Iterator[Event]:

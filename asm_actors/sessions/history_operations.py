@@ -141,7 +141,8 @@ class HistoryOperations(Carrying):
             limit: At most so many events, the first ones.
             max_messages: At most so many messages, the last ones.
             max_chars: At most so many characters, the last messages that fit.
-            max_tokens_approx: Likewise in tokens of four characters, if `max_chars` is not given.
+            max_tokens_approx: Likewise in tokens, if `max_chars` is not given: of four characters each, unless the
+                system is configured otherwise (`chars_per_token`).
 
         Raises:
             ResourceError: ``session_not_found``.
@@ -150,7 +151,8 @@ class HistoryOperations(Carrying):
         """
         session_id = check_id(session_id, "session_id")
         wanted = EventFilter(run_ids=run_id, types=type, since=since, after=after, before=before, limit=limit)
-        truncation = Truncation(max_messages, max_chars, max_tokens_approx)
+        tokens = self._services.config.chars_per_token
+        truncation = Truncation(max_messages, max_chars, max_tokens_approx, tokens)
         store = self._services.store
         return self._read(
             lambda: read_transcript(store, session_id, at=at, wanted=wanted, truncation=truncation)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from asm_actors.effects import AcquireSlot, Effect, Leave, Note, Refuse, Reply, Then, Write
-from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.errors import AsmError
 from asm_actors.events import EventType
 from asm_actors.journal.append import EMPTY
+from asm_actors.normalization.provider_error import sign
 from asm_actors.serialization import invalid
 from asm_actors.sessions import messages as m
 from asm_actors.sessions.admission import begin_once
-from asm_actors.sessions.open_runs import Closing, Ended, Phase
+from asm_actors.sessions.limits import session_status
+from asm_actors.sessions.open_runs import Closing, Ended
+from asm_actors.sessions.pausing import hold_runs, release_runs
 from asm_actors.sessions.run_ends import cancel_entry
 from asm_actors.sessions.session import SESSION_TRANSITIONS, SessionStatus
-from asm_actors.sessions.session_drafts import creation_data, reason_data, session_draft
+from asm_actors.sessions.session_drafts import creation_data, reason_data, session_draft, told_data
 from asm_actors.sessions.state import (
     SESSIONS_POOL,
     Handler,
@@ -23,6 +27,7 @@ from asm_actors.sessions.state import (
     check_unborn,
     refusal,
 )
+from asm_actors.slot_keys import sessions_exceeded
 from asm_actors.transitions import advance
 
 __all__ = ["HANDLERS", "finish_closing"]
@@ -30,7 +35,8 @@ __all__ = ["HANDLERS", "finish_closing"]
 
 def _create(state: SessionState, message: m.CreateSession, now: int, reply: Any) -> list[Effect]:
     check_unborn(state)
-    session = state.session = message.session
+    session = message.session
+    state.adopt(session)
     kind = EventType.SESSION_CREATED
     if session.forked_at is not None:
         # What it shares with its parent counts as its own.
@@ -43,24 +49,12 @@ def _get(state: SessionState, message: Any, now: int, reply: Any) -> list[Effect
     return [Write((), then=(Reply(reply, state.session),))]
 
 
-def _get_status(state: SessionState, message: Any, now: int, reply: Any) -> list[Effect]:
-    started = [run_id for run_id, entry in state.open.items() if entry.phase is Phase.STARTED]
-    status = {
-        "session_id": state.session.id,
-        "status": state.session.status.value,
-        "in_flight_runs": started,
-        "in_flight_count": len(started),
-        "queued_runs": list(state.queue),
-        "queued_count": len(state.queue),
-        "created_runs": [i for i, entry in state.open.items() if entry.phase is Phase.CREATED],
-        "max_concurrent_runs": state.max_concurrent,
-        "max_queued_runs": state.queue.limit,
-        "last_sequence": state.head,
-    }
-    return [Reply(reply, status)]
+def _get_status(state: SessionState, message: m.GetStatus, now: int, reply: Any) -> list[Effect]:
+    return [Reply(reply, {**session_status(state), "subscribers": message.subscribers})]
 
 
 def _activate(state: SessionState, message: Any, now: int, reply: Any) -> list[Effect]:
+    told = told_data(message.reason, message.by) if type(message) is m.ResumeSession else None
     state.check_not_closing()
     if state.session.status is SessionStatus.ACTIVE:
         return [Write((), then=(Reply(reply, state.session),))]
@@ -71,7 +65,7 @@ def _activate(state: SessionState, message: Any, now: int, reply: Any) -> list[E
     if state.activating is not None:
         state.activating.append(reply)
         return []
-    state.activating = [reply]
+    state.activating, state.resuming = [reply], told
     return [AcquireSlot(SESSIONS_POOL)]
 
 
@@ -88,18 +82,16 @@ def _slot_granted(state: SessionState, message: m.SlotGranted, now: int, reply: 
     state.session = state.session.with_status(SessionStatus.ACTIVE, now)
     kind = EventType.SESSION_RESUMED if was is SessionStatus.PAUSED else EventType.SESSION_STARTED
     then = tuple(Reply(asker, state.session) for asker in askers)
-    effects: list[Effect] = [Write((session_draft(state.session, kind, now),), state.session, then=then)]
-    effects += state.start_next()
-    return effects
+    told, state.resuming = state.resuming, None
+    draft = session_draft(state.session, kind, now, told or EMPTY)
+    if was is not SessionStatus.PAUSED:
+        return [Write((draft,), state.session, then=then), *state.start_next()]
+    drafts, runs, more = release_runs(state, told or {}, now)
+    return [Write((draft, *drafts), state.session, runs, then), *more, *state.start_next()]
 
 
 def _slot_refused(state: SessionState, message: m.SlotRefused, now: int, reply: Any) -> list[Effect]:
-    error = AsmError(
-        ErrorCode.MAX_SESSIONS_EXCEEDED,
-        f"{message.in_use} sessions are active, as many as limits.max_parallel_sessions allows; "
-        "end or pause one, or raise max_parallel_sessions",
-        context={"session_id": state.session.id},
-    )
+    error = sessions_exceeded(state.session.id, message.full, message.in_use, message.limit)
     if state.once is not None:
         _, _, asker = state.once
         state.once = None
@@ -113,7 +105,7 @@ def _slot_refused(state: SessionState, message: m.SlotRefused, now: int, reply: 
 
 def _pause(state: SessionState, message: m.PauseSession, now: int, reply: Any) -> list[Effect]:
     state.check_not_closing()
-    data = reason_data(message.reason)
+    data = told_data(message.reason, message.by)
     if state.session.status is SessionStatus.PAUSED:
         # Whoever wanted to resume it was overtaken.
         effects = _give_up_activating(state, "resume it: it is to stay paused")
@@ -121,7 +113,9 @@ def _pause(state: SessionState, message: m.PauseSession, now: int, reply: Any) -
     check_not_deleted(state, "pause it")
     state.session = state.session.with_status(SessionStatus.PAUSED, now)
     draft = session_draft(state.session, EventType.SESSION_PAUSED, now, data)
-    return [Write((draft,), state.session, then=(Reply(reply, state.session),)), *state.release_slot()]
+    drafts, runs, more = hold_runs(state, message.by, now)
+    write = Write((draft, *drafts), state.session, runs, (Reply(reply, state.session),))
+    return [write, *more, *state.release_slot()]
 
 
 def _give_up_activating(state: SessionState, what: str) -> list[Effect]:
@@ -153,12 +147,14 @@ def _complete(state: SessionState, message: m.CompleteSession, now: int, reply: 
 def _fail(state: SessionState, message: m.FailSession, now: int, reply: Any) -> list[Effect]:
     if not isinstance(message.error, AsmError):
         raise invalid("error", "must be an AsmError", message.error)
-    data = message.error.to_payload()
+    error = copy.copy(message.error)  # it is the caller's
+    sign(error, state.session.provider)
+    data = error.to_payload()
     return _close(state, SessionStatus.FAILED, EventType.SESSION_FAILED, data, now, reply)
 
 
 def _cancel(state: SessionState, message: m.CancelSession, now: int, reply: Any) -> list[Effect]:
-    data = reason_data(message.reason)
+    data = told_data(message.reason, message.by)
     return _close(state, SessionStatus.CANCELLED, EventType.SESSION_CANCELLED, data, now, reply)
 
 

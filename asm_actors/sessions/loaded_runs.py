@@ -9,8 +9,17 @@ from typing import Any
 
 from asm_actors.effects import Effect, Refuse, Reply
 from asm_actors.errors import AsmError, ErrorCode
-from asm_actors.runs.messages import CancelRun, DenyApproval, GrantApproval
-from asm_actors.sessions import admission, approvals
+from asm_actors.runs.messages import (
+    CancelForApproval,
+    CancelRun,
+    DenyApproval,
+    GrantApproval,
+    InterruptRun,
+    PauseRun,
+    ResumeRun,
+    SteerRun,
+)
+from asm_actors.sessions import admission, approvals, control
 from asm_actors.sessions import messages as m
 from asm_actors.sessions.run_ends import cancel_run, outcome
 from asm_actors.sessions.state import Handler, SessionState
@@ -46,11 +55,21 @@ def _run_loaded(state: SessionState, message: m.RunLoaded, now: int, reply: Any)
             context={"session_id": run.session_id, "run_id": run.id},
         )
         return [Refuse(message.reply, error)]
+    if type(asked) in _SENSELESS:
+        error = AsmError(
+            ErrorCode.INVALID_OPERATION,
+            f"run {run.id} is over ({run.status.value}): cannot {_SENSELESS[type(asked)]}",
+            context={"session_id": run.session_id, "run_id": run.id, "status": run.status.value},
+        )
+        return [Refuse(message.reply, error)]
     if type(asked) is m.AwaitRun:
         return [outcome(message.reply, run, None)]
     # Callers race with the end: what they want of a run that is over changes nothing.
     return [Reply(message.reply, run)]
 
+
+_SENSELESS: dict[type, str] = {PauseRun: "pause it", ResumeRun: "resume it", SteerRun: "give it input"}
+"""What nobody can want of a run that is over."""
 
 HANDLERS: dict[type, Handler] = {m.RunLoaded: _run_loaded}
 """Message type -> its handler."""
@@ -60,6 +79,11 @@ _AGAIN: dict[type, Handler] = {
     m.QueueRun: admission.HANDLERS[m.QueueRun],
     m.AwaitRun: admission.HANDLERS[m.AwaitRun],
     CancelRun: cancel_run,
+    InterruptRun: cancel_run,
+    PauseRun: control.pause_run,
+    ResumeRun: control.resume_run,
+    SteerRun: control.steer_run,
+    CancelForApproval: approvals.cancel_for_approval,
     GrantApproval: approvals.decide,
     DenyApproval: approvals.decide,
 }

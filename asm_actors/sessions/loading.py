@@ -14,10 +14,12 @@ from asm_actors import effects as fx
 from asm_actors.errors import AsmError, ErrorCategory, ErrorCode
 from asm_actors.journal.messages import Flush
 from asm_actors.journal.store import Store
+from asm_actors.runs.policing import policed_by
 from asm_actors.services import SESSIONS, Services
 from asm_actors.sessions.birth import Birth
 from asm_actors.sessions.histories import read_progress, read_run
 from asm_actors.sessions.messages import ProgressLoaded, Recover, RecoverRun, SessionLoaded
+from asm_actors.sessions.state import DEFAULT_RULES, Rules
 from asm_actors.sessions.writing import WritingActor
 from supervisors import ActorDeadError
 
@@ -26,11 +28,14 @@ __all__ = ["LoadingActor", "read_session", "refuse"]
 logger = logging.getLogger("asm_actors.sessions")
 
 
-def read_session(store: Store, session_id: str, cause: AsmError | None) -> SessionLoaded:
+def read_session(
+    store: Store, session_id: str, cause: AsmError | None, rules: Rules = DEFAULT_RULES
+) -> SessionLoaded:
     """Read what a new life of a session's actor needs. Blocks.
 
     Args:
         store: The journal's.
+        rules: The system's.
         session_id: Which session.
         cause: What ended the life before, if it was in this process.
 
@@ -38,8 +43,13 @@ def read_session(store: Store, session_id: str, cause: AsmError | None) -> Sessi
         AsmError: ``session_not_found``, ``storage_read_failed``.
     """
     runs = tuple(store.open_runs(session_id))
-    progress = {run.id: found for run in runs if (found := read_progress(store, run)) is not None}
-    return SessionLoaded(store.session(session_id), runs, cause, progress)
+    session = store.session(session_id)
+    progress = {
+        run.id: found
+        for run in runs
+        if (found := read_progress(store, run, policed_by(rules, session, run))) is not None
+    }
+    return SessionLoaded(session, runs, cause, progress)
 
 
 class LoadingActor(WritingActor):
@@ -77,7 +87,8 @@ class LoadingActor(WritingActor):
     async def _load(self) -> None:
         try:
             await self._flushed()
-            loaded = await self.blocking(read_session, self._services.store, self._id, self._birth.cause)
+            services = self._services
+            loaded = await self.blocking(read_session, services.store, self._id, self._birth.cause, services)
         except AsmError as error:
             self._not_loaded(error)
         else:
@@ -136,7 +147,10 @@ class LoadingActor(WritingActor):
     async def _read_run(self, effect: fx.LoadRun) -> None:
         try:
             await self._flushed()
-            answer = await self.blocking(read_run, self._services.store, effect)
+            session = self.state.session
+            answer = await self.blocking(
+                read_run, self._services.store, effect, lambda run: policed_by(self._services, session, run)
+            )
         except AsmError as error:
             if type(effect.message) is RecoverRun:
                 self._step(ProgressLoaded(effect.run_id, None, error))

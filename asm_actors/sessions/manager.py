@@ -16,7 +16,6 @@ from asm_actors.errors import AsmError
 from asm_actors.faces import refusing, tell
 from asm_actors.journal.follow import AsyncSubscription, Subscription
 from asm_actors.runs.result import RunResult
-from asm_actors.serialization import check_seconds
 from asm_actors.sessions.callbacks import EventCallback, check_callback, follow, follow_async, scope_of_run
 from asm_actors.sessions.event_surface import AsyncEventSurface, EventSurface
 from asm_actors.sessions.operations import Operations
@@ -76,8 +75,11 @@ class SessionManager(EventSurface):
     complete_session = _blocking(Operations.complete_session)
     fail_session = _blocking(Operations.fail_session)
     cancel_session = _blocking(Operations.cancel_session)
+    interrupt_session = _blocking(Operations.interrupt_session)
+    children = _blocking(Operations.children)
     delete_session = _blocking(Operations.delete_session)
     fork_session = _blocking(Operations.fork_session)
+    update_session_limits = _blocking(Operations.update_session_limits)
     get_session = _blocking(Operations.get_session)
     list_sessions = _blocking(Operations.list_sessions)
     start_run = _blocking(Operations.start_run)
@@ -85,11 +87,22 @@ class SessionManager(EventSurface):
     get_run = _blocking(Operations.get_run)
     get_session_runs = _blocking(Operations.get_session_runs)
     cancel_run = _blocking(Operations.cancel_run)
+    cancel_all = _blocking(Operations.cancel_all)
+    interrupt_run = _blocking(Operations.interrupt_run)
+    pause_run = _blocking(Operations.pause_run)
+    resume_run = _blocking(Operations.resume_run)
+    steer_run = _blocking(Operations.steer_run)
+    get_operation_history = _blocking(Operations.get_operation_history)
+    get_operation_status = _blocking(Operations.get_operation_status)
     grant_approval = _blocking(Operations.grant_approval)
     deny_approval = _blocking(Operations.deny_approval)
+    cancel_for_approval = _blocking(Operations.cancel_for_approval)
+    pending_approvals = _blocking(Operations.pending_approvals)
     get_session_events = _blocking(Operations.get_session_events)
     subscriptions = _blocking(Operations.subscriptions)
     unsubscribe = _blocking(Operations.unsubscribe)
+    compact_session = _blocking(Operations.compact_session)
+    get_capabilities = _blocking(Operations.get_capabilities)
     transcript = _blocking(Operations.transcript)
     session_at = _blocking(Operations.session_at)
     run_at = _blocking(Operations.run_at)
@@ -102,14 +115,15 @@ class SessionManager(EventSurface):
 
         Args:
             run_id: Which run.
-            timeout: Seconds to wait; None waits for ever. The run goes on when they are over.
+            timeout: Seconds to wait; None: as the system is configured (`await_run_timeout_ms`), by default for ever.
+                The run goes on when they are over.
 
         Raises:
             pykka.Timeout: The time was over.
             AsmError: How the run ended, if it did not complete; ``run_not_found``; ``interrupted`` (retryable): a part
                 of the system was restarted, and the run may go on: ask again.
         """
-        wait = check_seconds(timeout)
+        wait = self._operations.patience(timeout)
         return self._operations.await_run(run_id).get(timeout=wait)
 
     @refusing
@@ -171,8 +185,11 @@ class AsyncSessionManager(AsyncEventSurface):
     complete_session = _awaited(Operations.complete_session)
     fail_session = _awaited(Operations.fail_session)
     cancel_session = _awaited(Operations.cancel_session)
+    interrupt_session = _awaited(Operations.interrupt_session)
+    children = _awaited(Operations.children)
     delete_session = _awaited(Operations.delete_session)
     fork_session = _awaited(Operations.fork_session)
+    update_session_limits = _awaited(Operations.update_session_limits)
     get_session = _awaited(Operations.get_session)
     list_sessions = _awaited(Operations.list_sessions)
     start_run = _awaited(Operations.start_run)
@@ -180,11 +197,22 @@ class AsyncSessionManager(AsyncEventSurface):
     get_run = _awaited(Operations.get_run)
     get_session_runs = _awaited(Operations.get_session_runs)
     cancel_run = _awaited(Operations.cancel_run)
+    cancel_all = _awaited(Operations.cancel_all)
+    interrupt_run = _awaited(Operations.interrupt_run)
+    pause_run = _awaited(Operations.pause_run)
+    resume_run = _awaited(Operations.resume_run)
+    steer_run = _awaited(Operations.steer_run)
+    get_operation_history = _awaited(Operations.get_operation_history)
+    get_operation_status = _awaited(Operations.get_operation_status)
     grant_approval = _awaited(Operations.grant_approval)
     deny_approval = _awaited(Operations.deny_approval)
+    cancel_for_approval = _awaited(Operations.cancel_for_approval)
+    pending_approvals = _awaited(Operations.pending_approvals)
     get_session_events = _awaited(Operations.get_session_events)
     subscriptions = _awaited(Operations.subscriptions)
     unsubscribe = _awaited(Operations.unsubscribe)
+    compact_session = _awaited(Operations.compact_session)
+    get_capabilities = _awaited(Operations.get_capabilities)
     transcript = _awaited(Operations.transcript)
     session_at = _awaited(Operations.session_at)
     run_at = _awaited(Operations.run_at)
@@ -194,7 +222,7 @@ class AsyncSessionManager(AsyncEventSurface):
     @refusing
     async def await_run(self, run_id: str, timeout: float | None = None) -> RunResult:  # noqa: ASYNC109
         """As `SessionManager.await_run`; when the time is over it raises `TimeoutError`."""
-        wait = check_seconds(timeout)
+        wait = self._operations.patience(timeout)
         waiting = self._operations.await_run(run_id)
         if wait is None:
             return await waiting

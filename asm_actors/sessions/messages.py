@@ -9,10 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asm_actors.journal.append import EMPTY
-from asm_actors.runs.messages import CancelRun, DenyApproval, GrantApproval
+from asm_actors.runs.messages import (
+    CancelRun,
+    DenyApproval,
+    GrantApproval,
+    InterruptRun,
+    PauseRun,
+    ResumeRun,
+    SteerRun,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Hashable, Iterable, Mapping
 
     from asm_actors.capabilities.resolver import CapabilityResolver
     from asm_actors.errors import AsmError
@@ -36,18 +44,24 @@ __all__ = [
     "GetSession",
     "GetStatus",
     "GrantApproval",
+    "InterruptRun",
+    "InterruptSession",
+    "PauseRun",
     "PauseSession",
     "ProgressLoaded",
     "QueueRun",
     "Recover",
     "RecoverRun",
+    "ResumeRun",
     "ResumeSession",
     "RunLoaded",
     "RunOnce",
     "SessionLoaded",
     "SlotGranted",
     "SlotRefused",
+    "SteerRun",
     "SubmitRun",
+    "UpdateSessionLimits",
 ]
 
 
@@ -65,20 +79,43 @@ class GetSession(NamedTuple):
 class GetStatus(NamedTuple):
     """Answer: a map that tells what runs and what waits (see `SessionManager.status`)."""
 
+    subscribers: int = 0
+    """How many read the session's events now; filled in on the way."""
+
+
+class UpdateSessionLimits(NamedTuple):
+    """Change limits of the session; None: as it is. Answer: the `Session`."""
+
+    max_concurrent_runs: int | None = None
+    """Runs that may execute at once."""
+    max_queued_runs: int | None = None
+    """Runs that may wait."""
+    second_run: str | None = None
+    """What becomes of a run that comes while others take all places."""
+    priority: int | None = None
+    """Of its runs."""
+
 
 class ActivateSession(NamedTuple):
     """Make a pending (or paused) session active; takes a session slot. Answer: the `Session`."""
 
 
 class PauseSession(NamedTuple):
-    """Start no new run until resumed; frees the session slot. Answer: the `Session`."""
+    """Start no run until resumed, have those under way stand still; frees the session slot. Answer: the `Session`."""
 
     reason: str | None = None
     """Why, for the journal."""
+    by: str | None = None
+    """Who wants it, for the journal."""
 
 
 class ResumeSession(NamedTuple):
-    """Make a paused session active again. Answer: the `Session`."""
+    """Make a paused session active again; the runs that its pause holds go on. Answer: the `Session`."""
+
+    reason: str | None = None
+    """Why, for the journal."""
+    by: str | None = None
+    """Who wants it, for the journal."""
 
 
 class CompleteSession(NamedTuple):
@@ -100,6 +137,17 @@ class CancelSession(NamedTuple):
 
     reason: str | None = None
     """Why, for the journal."""
+    by: str | None = None
+    """Who wants it, for the journal."""
+
+
+class InterruptSession(NamedTuple):
+    """Interrupt all runs that are to be executed; the session goes on. Answer, when they are over: the runs, by id."""
+
+    reason: str | None = None
+    """Why, for the journal."""
+    by: str | None = None
+    """Who wants it, for the journal."""
 
 
 class DeleteSession(NamedTuple):
@@ -216,7 +264,11 @@ class SlotRefused(NamedTuple):
     pool: str
     """Which pool."""
     in_use: int
-    """How many are held."""
+    """How many are held of the one that is full."""
+    limit: int | None = None
+    """How many it has."""
+    full: Hashable = "sessions"
+    """Key of the pool that is full: that of all sessions, or that of an agent or a tenant."""
 
 
 class RunLoaded(NamedTuple):

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from attrs import define
 
 from asm_actors.errors import AsmError
 from asm_actors.events import EventType
 from asm_actors.journal.append import EMPTY, Draft
+from asm_actors.policies.approvals import ApprovalBook
 from asm_actors.runs.request import correlation_of
 from asm_actors.runs.resumption import Progress
 from asm_actors.runs.run import Run
 from asm_actors.sessions.session import Session, SessionStatus
 
-__all__ = ["Closing", "DurableFor", "Ended", "Phase", "RunCrashed", "RunEntry", "run_draft"]
+__all__ = [
+    "PAUSE",
+    "Closing",
+    "DurableFor",
+    "Ended",
+    "MayStandStill",
+    "Phase",
+    "RunCrashed",
+    "RunEntry",
+    "run_draft",
+]
+
+
+PAUSE: Final = "pause"
+"""Key in a run's ``details``: that it is to stand still, or stands still; whose wish that is, and why."""
 
 
 class Phase(Enum):
     """Where an open run stands in its session.
 
     Created: nobody has asked for its execution. Queued: it waits for its turn. Started: it has an actor. Recovering:
-    its actor crashed, and how far it had come is being read; it still counts as started. Held: it waits for a decision
-    of somebody outside, without an actor; the journal has all of it.
+    its actor crashed, and how far it had come is being read; it still counts as started. Held: it waits for somebody
+    outside, without an actor and without a slot (`sessions.holding`); the journal has all of it.
     """
 
     CREATED = "created"
@@ -52,8 +67,24 @@ class RunEntry:
     """Whether an actor crashed that was told so."""
     progress: Progress | None = None
     """How far it had come, until it has an actor again."""
+    life: int = 0
+    """How many actors it has had: what an earlier one asked to hear is nothing to a later one."""
+    pausing: dict[str, Any] | None = None
+    """That it is to stand still at its next turn boundary: ``scope``, ``reason``, ``by`` (`sessions.pausing`)."""
+    steering: dict[int, Any] | None = None
+    """Askers whose input into its turn is on its way, by a name for each."""
+    book: ApprovalBook | None = None
+    """What somebody was asked about its calls, and what was decided."""
+    approval: dict[str, Any] | None = None
+    """What somebody is to be asked when it is cancelled for that (`cancel_for_approval`)."""
     decided: dict[str, str] | None = None
     """By id of a call that somebody was asked about: ``requested``, ``granted`` or ``denied``."""
+
+    def noted(self, run: Run) -> Run:
+        """A record of the run as the journal keeps it: with the pause that is wished for it alone."""
+        if self.pausing is None or self.pausing["scope"] != "run":
+            return run
+        return run.replace(details={**run.details, PAUSE: self.pausing})
 
     def wait(self, reply: Any) -> None:
         """Have the result told to one more asker."""
@@ -85,13 +116,23 @@ class Ended:
 
 
 class DurableFor:
-    """Note of a session's core to itself: events of a run are durable; passed on to the run."""
+    """Note of a session's core to itself: events of a run are durable; passed on to the actor that wrote them."""
 
-    __slots__ = ("count", "run_id")
+    __slots__ = ("count", "life", "run_id")
 
-    def __init__(self, run_id: str, count: int) -> None:
+    def __init__(self, run_id: str, count: int, life: int = 1) -> None:
         self.run_id = run_id
         self.count = count
+        self.life = life
+
+
+class MayStandStill:
+    """Note of a session's core to itself: a run that is to stand still waits for nothing else any more."""
+
+    __slots__ = ("run_id",)
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
 
 
 class RunCrashed:

@@ -12,12 +12,17 @@ from typing import Any
 
 from asm_actors.serialization import check_seconds
 from asm_actors.sessions import messages as m
+from asm_actors.sessions.approval_operations import ApprovalOperations
 from asm_actors.sessions.control_operations import ControlOperations
 from asm_actors.sessions.delivery import Delivery, ask_sessions, deliver_to_run, not_running, tell, tell_run
 from asm_actors.sessions.event_operations import EventOperations
 from asm_actors.sessions.history_operations import HistoryOperations
+from asm_actors.sessions.limit_operations import LimitOperations
+from asm_actors.sessions.provider_operations import ProviderOperations
 from asm_actors.sessions.requests import Drain, DrainReport
+from asm_actors.sessions.run_control_operations import RunControlOperations
 from asm_actors.sessions.run_operations import RunOperations
+from asm_actors.sessions.session_control_operations import SessionControlOperations
 from asm_actors.sessions.session_operations import SessionOperations
 from asm_actors.status import system_status
 from supervisors import DispatcherStopped, Future
@@ -25,20 +30,38 @@ from supervisors import DispatcherStopped, Future
 __all__ = ["Operations"]
 
 
-class Operations(SessionOperations, RunOperations, ControlOperations, EventOperations, HistoryOperations):
+class Operations(
+    SessionOperations,
+    SessionControlOperations,
+    LimitOperations,
+    RunOperations,
+    RunControlOperations,
+    ControlOperations,
+    ApprovalOperations,
+    EventOperations,
+    HistoryOperations,
+    ProviderOperations,
+):
     """The operations; see the module. Ids in, values out; what is refused raises an `AsmError`."""
 
     def status(self, session_id: str | None = None) -> Future[dict[str, Any]]:
         """Tell what runs and what waits, of one live session or of the whole system.
 
         Returns:
-            For a session: ``session_id status in_flight_runs in_flight_count queued_runs queued_count created_runs
-            max_concurrent_runs max_queued_runs last_sequence``. For the system: ``active_sessions active_runs
-            waiting_runs open_runs max_parallel_sessions max_parallel_runs available_session_slots
-            available_run_slots providers lost_providers events subscriptions sessions is_draining`` (None: no
-            limit); ``sessions`` has ``live`` (those in memory), ``passivated`` and ``revived`` (how often one left
-            memory and came back); ``subscriptions`` has ``open`` (how many read now) and ``lags``, of each named one
-            the events behind (None where it follows one session: see `subscriptions`) once the first was asked for.
+            For a session: ``session_id status in_flight_runs in_flight_count queued_runs queued_count held_runs
+            created_runs max_concurrent_runs max_queued_runs available_run_slots second_run priority holds_session_slot
+            last_sequence subscribers``. Queued runs stand in the order in which they start. Runs in flight have their
+            turn in the session; they may wait for their slots of the whole.
+
+            For the system: ``active_sessions waiting_sessions active_runs waiting_runs open_runs
+            max_parallel_sessions max_parallel_runs max_waiting_runs available_session_slots available_run_slots limits
+            pools providers routers lost_providers events subscriptions sessions is_draining`` (None: no limit).
+            ``limits`` are the system's; ``pools`` has, under ``sessions`` and ``runs``, by name (``runs``, and while
+            they are used ``agent:…``, ``tenant:…``, ``provider:…``) ``limit in_use available waiting longest_wait_s
+            peak granted refused``. ``sessions`` has ``live`` (those in memory), ``passivated`` and ``revived`` (how
+            often one left memory and came back); ``subscriptions`` has ``open`` (how many read now) and ``lags``, of
+            each named one the events behind (None where it follows one session: see `subscriptions`) once the first
+            was asked for.
 
         Raises:
             ResourceError: ``session_not_found``.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, TypedDict
 
+from asm_actors.capabilities.resolver import CapabilityResolver
 from asm_actors.policies.resolving import resolve_policy
 from asm_actors.runs.options import run_options
 from asm_actors.serialization import check_integer, invalid
@@ -16,6 +17,8 @@ __all__ = ["SECOND_RUN", "SessionOptions", "session_options"]
 
 SECOND_RUN: Final = ("enqueue", "reject", "interrupt", "rollback")
 """What may become of a run that comes while the session's runs take all the places that it has for them."""
+
+_TOGETHER: Final = ("policy", "policies", "required_capabilities", "optional_capabilities")
 
 
 class SessionOptions(TypedDict, total=False):
@@ -37,6 +40,10 @@ class SessionOptions(TypedDict, total=False):
     """Several policies, to be put together; they count instead of `policy`."""
     priority: int | None
     """Of its runs, unless a run says otherwise."""
+    required_capabilities: Iterable[str] | None
+    """Capability types which the provider of each of its runs must have."""
+    optional_capabilities: Iterable[str] | None
+    """Types whose absence is only noted with the run."""
 
 
 def session_options(given: Mapping[str, Any], known_tools: Collection[str] | None = None) -> dict[str, Any]:
@@ -53,7 +60,7 @@ def session_options(given: Mapping[str, Any], known_tools: Collection[str] | Non
     for name, value in given.items():
         if name not in SessionOptions.__annotations__:
             raise invalid("options", f"must be some of {', '.join(SessionOptions.__annotations__)}", name)
-        if value is None or name in ("policy", "policies"):
+        if value is None or name in _TOGETHER:
             continue
         if name == "second_run":
             if value not in SECOND_RUN:
@@ -70,4 +77,9 @@ def session_options(given: Mapping[str, Any], known_tools: Collection[str] | Non
     policy = resolve_policy(given.get("policy"), given.get("policies"))
     if policy is not None:
         options["policy"] = policy.to_map()
+    wanted = CapabilityResolver.new(
+        given.get("required_capabilities") or (), given.get("optional_capabilities") or ()
+    )
+    if not wanted.is_empty:
+        options["capabilities"] = wanted.to_map()
     return options

@@ -14,22 +14,38 @@ from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import EventType
 from asm_actors.journal.append import EMPTY, Draft
 from asm_actors.runs.messages import (
+    ROLLED_BACK,
     CancelRun,
     DeadlineReached,
     Durable,
+    InterruptRun,
     RunAppends,
     RunBarrier,
     RunEnded,
     RunWaits,
+    SupersedeRun,
 )
 from asm_actors.runs.result import RunResult, error_of_run
 from asm_actors.runs.run import Run, RunStatus
+from asm_actors.runs.unfinished import ENDING, must_finish, put_off
 from asm_actors.sessions.open_runs import Closing, DurableFor, Ended, Phase, RunEntry, run_draft
+from asm_actors.sessions.questions import timers_off, with_question
 from asm_actors.sessions.session import Session, SessionStatus
-from asm_actors.sessions.session_drafts import reason_data, session_draft
+from asm_actors.sessions.session_drafts import reason_data, session_draft, told_data
 from asm_actors.sessions.state import Handler, SessionState
+from asm_actors.transcripts.summing import compacted_data
 
-__all__ = ["HANDLERS", "cancel_entry", "cancel_run", "end_crashed", "end_run", "outcome"]
+__all__ = [
+    "HANDLERS",
+    "cancel_entry",
+    "cancel_run",
+    "end_as_told",
+    "end_crashed",
+    "end_run",
+    "outcome",
+    "refuse_input",
+    "withdraw",
+]
 
 
 # --- Under way -------------------------------------------------------------------------------------------------
@@ -41,19 +57,23 @@ def _run_appends(state: SessionState, message: RunAppends, now: int, reply: Any)
         return []
     runs: tuple[Run, ...] = ()
     if message.run is not None:
-        entry.run = message.run
+        entry.run = message.run if entry.pausing is None else entry.noted(message.run)
         entry.is_recorded = True
-        runs = (message.run,)
-    then = (Note(DurableFor(message.run_id, message.acknowledge)),) if message.acknowledge else ()
+        runs = (entry.run,)
+    count = message.acknowledge
+    then = (Note(DurableFor(message.run_id, count, entry.life)),) if count else ()
     return [Write(message.drafts, None, runs, then)]
 
 
 def _durable_for(state: SessionState, message: DurableFor, now: int, reply: Any) -> list[Effect]:
-    return [ToRun(message.run_id, Durable(message.count))] if message.run_id in state.open else []
+    entry = state.open.get(message.run_id)
+    is_meant = entry is not None and entry.life == message.life and entry.phase is Phase.STARTED
+    return [ToRun(message.run_id, Durable(message.count))] if is_meant else []
 
 
 def _barrier(state: SessionState, message: RunBarrier, now: int, reply: Any) -> list[Effect]:
-    return [Write((), then=(Note(DurableFor(message.run_id, 0)),))] if message.run_id in state.open else []
+    entry = state.open.get(message.run_id)
+    return [] if entry is None else [Write((), then=(Note(DurableFor(message.run_id, 0, entry.life)),))]
 
 
 def _run_waits(state: SessionState, message: RunWaits, now: int, reply: Any) -> list[Effect]:
@@ -69,31 +89,50 @@ def _run_ended(state: SessionState, message: RunEnded, now: int, reply: Any) -> 
     entry = state.open.get(message.run_id)
     if entry is None:
         return []
+    if message.run.options.get("purpose"):
+        drafts = _with_summary(state, message, now)
+        return end_run(state, entry, message.run, drafts, message.error, now)
     session = _remember_provider(state, message)
     return end_run(state, entry, message.run, message.drafts, message.error, now, session)
+
+
+def _with_summary(state: SessionState, message: RunEnded, now: int) -> Sequence[Draft]:
+    """The last events of a run that is no part of the conversation: its summary of that comes before its end."""
+    data = compacted_data(message.run)
+    if data is None:
+        return message.drafts
+    draft = run_draft(state.session, message.run, EventType.TRANSCRIPT_COMPACTED, now, data)
+    return (*message.drafts[:-1], draft, message.drafts[-1])
 
 
 # --- Cancelled, out of time --------------------------------------------------------------------------------------
 
 
-def cancel_run(state: SessionState, message: CancelRun, now: int, reply: Any) -> list[Effect]:
-    """Handle `CancelRun`."""
+def cancel_run(state: SessionState, message: CancelRun | InterruptRun, now: int, reply: Any) -> list[Effect]:
+    """Handle `CancelRun` and `InterruptRun`."""
     run_id = message.run_id or ""
-    reason_data(message.reason)
+    told_data(message.reason, message.by)
     entry = state.open.get(run_id)
     if entry is None:
         return [LoadRun(run_id, message, reply)]
     entry.wait_for_end(reply)
-    return cancel_entry(state, run_id, entry, message.reason, now)
+    return withdraw(state, entry, message, now)
 
 
 def cancel_entry(
     state: SessionState, run_id: str, entry: RunEntry, reason: str | None, now: int
 ) -> list[Effect]:
     """Cancel an open run: at once if it waits in its session, else by its own actor."""
+    return withdraw(state, entry, CancelRun(reason, run_id), now)
+
+
+def withdraw(
+    state: SessionState, entry: RunEntry, message: CancelRun | InterruptRun | SupersedeRun, now: int
+) -> list[Effect]:
+    """Cancel or interrupt an open run, or have another one take its place; as `cancel_entry`."""
     if entry.phase is Phase.STARTED or _may_have_a_stream(entry):
-        return _tell_to_end(state, entry, CancelRun(reason, run_id))
-    return _end_waiting(state, entry, RunStatus.CANCELLED, EventType.RUN_CANCELLED, reason_data(reason), now)
+        return _tell_to_end(state, entry, message)
+    return _end_waiting(state, entry, RunStatus.CANCELLED, EventType.RUN_CANCELLED, message.told, now)
 
 
 def _deadline(state: SessionState, message: DeadlineReached, now: int, reply: Any) -> list[Effect]:
@@ -125,13 +164,17 @@ def _tell_to_end(state: SessionState, entry: RunEntry, message: Any) -> list[Eff
 
 def end_crashed(state: SessionState, entry: RunEntry, now: int) -> list[Effect]:
     """End a run whose actor crashed when it was told to end: by another actor, and if that crashes too without one."""
-    message, entry.stopping = entry.stopping, None
-    if not entry.has_crashed_stopping:
-        entry.has_crashed_stopping, entry.phase = True, Phase.RECOVERING
-        return _tell_to_end(state, entry, message)
-    if type(message) is CancelRun:
-        data = reason_data(message.reason)
-        return _end_waiting(state, entry, RunStatus.CANCELLED, EventType.RUN_CANCELLED, data, now)
+    if entry.has_crashed_stopping:
+        return end_as_told(state, entry, now)
+    entry.has_crashed_stopping, entry.phase = True, Phase.RECOVERING
+    return _tell_to_end(state, entry, entry.stopping)
+
+
+def end_as_told(state: SessionState, entry: RunEntry, now: int) -> list[Effect]:
+    """End a run without an actor, as that one was told to end it: it crashed, or had left already (`holding`)."""
+    message = entry.stopping
+    if type(message) is not DeadlineReached:
+        return _end_waiting(state, entry, RunStatus.CANCELLED, EventType.RUN_CANCELLED, message.told, now)
     return _end_waiting(state, entry, RunStatus.TIMEOUT, EventType.RUN_TIMEOUT, {"phase": "stopping"}, now)
 
 
@@ -143,6 +186,8 @@ def _end_waiting(
     when = "before it started" if entry.run.status is RunStatus.PENDING else "while it waited to go on"
     error = AsmError(code, f"run {entry.run.id} {what} {when}", details=data)
     run = entry.run.with_error(error, now, status)
+    if ROLLED_BACK in data:
+        run = run.replace(details={**run.details, ROLLED_BACK: True})
     draft = run_draft(state.session, run, kind, now, {**data, **error.to_payload()})
     return end_run(state, entry, run, (draft,), error, now)
 
@@ -170,7 +215,10 @@ def end_run(
         now: Microseconds since the epoch.
         session: The session's new record, if it changed.
     """
+    if must_finish(run) and ENDING not in entry.run.details and not state.session.is_terminal:
+        return _finish_first(state, entry, run, drafts, session)
     del state.open[run.id]
+    run = _without_ending(run)
     effects: list[Effect] = []
     if entry.phase is Phase.STARTED or entry.phase is Phase.RECOVERING:
         state.n_started -= 1
@@ -178,10 +226,18 @@ def end_run(
         state.queue.remove(run.id)
     if entry.has_deadline:
         effects.append(CancelTimer(run.id))
+    if entry.book is not None:
+        effects += timers_off(entry)
+    if entry.approval is not None:
+        drafts = with_question(state.session, entry, run, drafts, now)
     then: list[Then] = [outcome(waiter, run, error) for waiter in entry.waiters or ()]
     then += [Reply(asker, run) for asker in entry.cancels or ()]
+    if entry.steering:
+        then += refuse_input(entry, f"run {run.id} ended before its provider took the input")
     if state.completes_after != run.id or state.closing is not None:
         effects.append(Write(drafts, session, (run,), then))
+        if run.options.get("purpose"):
+            effects += state.start_after_compaction(run.id)
         return effects + state.start_next()
     state.completes_after = None
     status, kind, data = _end_of_session(run, error)
@@ -199,6 +255,29 @@ def end_run(
     return [*effects, Write((*drafts, last), state.session, (run,), then), *state.release_slot()]
 
 
+def _finish_first(
+    state: SessionState, entry: RunEntry, run: Run, drafts: Sequence[Draft], session: Session | None
+) -> list[Effect]:
+    """Have what is left to be done about a run's files done by an actor of its own, which then ends it.
+
+    How it is to end is on record from now on. If the actor does not come to its end, the run ends without that.
+    """
+    entry.run = put_off(run, drafts[-1])
+    entry.is_recorded = True
+    effects: list[Effect] = [Write(drafts[:-1], session, (entry.run,))]
+    if entry.phase is Phase.STARTED or entry.phase is Phase.RECOVERING:
+        state.n_started -= 1  # counted again as it starts
+    elif entry.phase is Phase.QUEUED:
+        state.queue.remove(run.id)
+    return [*effects, state.start(entry)]
+
+
+def _without_ending(run: Run) -> Run:
+    if ENDING not in run.details:
+        return run
+    return run.replace(details={key: value for key, value in run.details.items() if key != ENDING})
+
+
 def _end_of_session(run: Run, error: AsmError | None) -> tuple[SessionStatus, EventType, dict[str, Any]]:
     """How a session ends that was made for one run."""
     if error is None:
@@ -206,6 +285,13 @@ def _end_of_session(run: Run, error: AsmError | None) -> tuple[SessionStatus, Ev
     if run.status is RunStatus.CANCELLED:
         return SessionStatus.CANCELLED, EventType.SESSION_CANCELLED, reason_data("run_cancelled")
     return SessionStatus.FAILED, EventType.SESSION_FAILED, error.to_payload()
+
+
+def refuse_input(entry: RunEntry, why: str, code: ErrorCode = ErrorCode.INVALID_OPERATION) -> list[Then]:
+    """Answer those whose input into the run's turn is on its way, and will not arrive."""
+    steering, entry.steering = entry.steering or {}, None
+    context = {"session_id": entry.run.session_id, "run_id": entry.run.id}
+    return [Refuse(asker, AsmError(code, why, context=context)) for asker in steering.values()]
 
 
 def outcome(to: Any, run: Run, error: AsmError | None) -> Reply | Refuse:
@@ -233,6 +319,7 @@ def _remember_provider(state: SessionState, message: RunEnded) -> Session | None
 
 HANDLERS: dict[type, Handler] = {
     CancelRun: cancel_run,
+    InterruptRun: cancel_run,
     DeadlineReached: _deadline,
     RunAppends: _run_appends,
     RunBarrier: _barrier,

@@ -12,10 +12,10 @@ from asm_actors.providers.base import messages_from_input
 from asm_actors.runs.options import RunOptions, run_options
 from asm_actors.runs.result import RunResult
 from asm_actors.runs.run import Run, RunStatus
-from asm_actors.serialization import check_id
+from asm_actors.serialization import check_id, check_seconds
 from asm_actors.sessions import messages as m
 from asm_actors.sessions.admission import check_deadline
-from asm_actors.sessions.carrying import Carrying, chosen
+from asm_actors.sessions.carrying import Carrying, chosen, configured
 from asm_actors.sessions.delivery import Delivery, ResultDelivery, ask_sessions, deliver, deliver_to_run
 from asm_actors.sessions.door import check_names, check_provider, known_provider, negotiated
 from asm_actors.sessions.requests import Claim, Deliver
@@ -143,7 +143,7 @@ class RunOperations(Carrying):
             ResourceError: ``run_not_found``.
         """
         run_id = check_id(run_id, "run_id")
-        more = run_options(options, self._services.tools) or None
+        more = run_options(configured(self._services, options), self._services.tools) or None
         message = m.ExecuteRun(run_id, check_deadline(deadline), more)
         return deliver_to_run(self._services, run_id, message, ResultDelivery(self._services))
 
@@ -157,6 +157,18 @@ class RunOperations(Carrying):
         """
         run_id = check_id(run_id, "run_id")
         return deliver_to_run(self._services, run_id, m.AwaitRun(run_id), ResultDelivery(self._services))
+
+    def patience(self, timeout: float | None) -> float | None:
+        """How long a caller of `await_run` waits, in seconds; None: for ever.
+
+        Args:
+            timeout: What the caller says; None: as the system is configured.
+
+        Raises:
+            ValidationError: It is no number of seconds.
+        """
+        wait_ms = self._services.config.await_run_timeout_ms
+        return check_seconds(timeout) if timeout is not None or wait_ms is None else wait_ms / 1000
 
     def run_once(
         self,
@@ -268,7 +280,7 @@ class RunOperations(Carrying):
         if named is not None:
             check_provider(services, named)
         # The marks tell a later life of the session how the run came to be (see `sessions.recovery`).
-        found = run_options(options, services.tools) if options else {}
+        found = run_options(configured(services, options), services.tools) if options else {}
         if marks:
             found |= marks
         wanted = None

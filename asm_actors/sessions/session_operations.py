@@ -9,8 +9,9 @@ from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal.query import SessionQuery, check_count, check_flag
 from asm_actors.journal.store import Store
 from asm_actors.serialization import check_id, check_optional_id
+from asm_actors.services import Services
 from asm_actors.sessions import messages as m
-from asm_actors.sessions.carrying import Carrying, chosen
+from asm_actors.sessions.carrying import Carrying, chosen, configured
 from asm_actors.sessions.delivery import Delivery, ask_sessions
 from asm_actors.sessions.door import check_names
 from asm_actors.sessions.options import SessionOptions, session_options
@@ -68,7 +69,7 @@ class SessionOperations(Carrying):
             tags=tags,
             provider=self._provider(provider),
             idempotency_key=idempotency_key,
-            options=session_options(options, services.tools) if options else None,
+            options=session_options(_configured(services, options), services.tools) if options else None,
         )
         key, id = session.idempotency_key, None if id is None else session.id  # noqa: A001 - as above
         check_names(services, session, has_chosen_id=id is not None)
@@ -98,57 +99,6 @@ class SessionOperations(Carrying):
             ResourceError: ``session_not_found``.
         """
         return self._deliver(session_id, m.ActivateSession())
-
-    def pause_session(self, session_id: str, *, reason: str | None = None) -> Future[Session]:
-        """Start no new run of a session until it is resumed; runs under way go on.
-
-        Raises:
-            StateError: ``invalid_transition``: it is not active.
-        """
-        return self._deliver(session_id, m.PauseSession(reason))
-
-    def resume_session(self, session_id: str) -> Future[Session]:
-        """Make a paused session active again.
-
-        Raises:
-            ConcurrencyError: ``max_sessions_exceeded``; ``invalid_operation`` if it never was active.
-        """
-        return self._deliver(session_id, m.ResumeSession())
-
-    def complete_session(self, session_id: str, *, cancel_runs: bool = False) -> Future[Session]:
-        """End a session well.
-
-        Args:
-            session_id: Which session.
-            cancel_runs: Cancel its open runs first. Without it they make this ``invalid_operation``.
-
-        Raises:
-            ConcurrencyError: ``invalid_operation``: runs are open.
-            StateError: ``invalid_transition``: it is over otherwise, or never was active.
-        """
-        return self._deliver(session_id, m.CompleteSession(cancel_runs))
-
-    def fail_session(self, session_id: str, error: AsmError | str | None = None) -> Future[Session]:
-        """End a session with an error; its open runs are cancelled.
-
-        Args:
-            session_id: Which session.
-            error: Why: an error, or a text.
-
-        Raises:
-            StateError: ``invalid_transition``: it is over otherwise.
-        """
-        if not isinstance(error, AsmError):
-            error = AsmError(ErrorCode.INTERNAL_ERROR if error else ErrorCode.UNKNOWN_ERROR, error)
-        return self._deliver(session_id, m.FailSession(error))
-
-    def cancel_session(self, session_id: str, *, reason: str | None = None) -> Future[Session]:
-        """Withdraw a session; its open runs are cancelled.
-
-        Raises:
-            StateError: ``invalid_transition``: it is over otherwise.
-        """
-        return self._deliver(session_id, m.CancelSession(reason))
 
     def delete_session(self, session_id: str, *, reason: str | None = None) -> Future[Session]:
         """Delete a session softly: it is hidden from lists and starts no runs, until maintenance deletes it for good.
@@ -230,3 +180,10 @@ class SessionOperations(Carrying):
                 parent_session_id=query.parent_session_id,
             )
         )
+
+
+def _configured(services: Services, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    of_runs = options.get("run_options")
+    if not isinstance(of_runs, Mapping):
+        return options
+    return {**options, "run_options": configured(services, of_runs)}

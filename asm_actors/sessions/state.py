@@ -22,18 +22,23 @@ from typing import Any, Final, Protocol, TypeAlias
 from attrs import define, field, frozen
 
 from asm_actors.config import MAX_RECOVERIES
-from asm_actors.effects import Effect, ReleaseSlot, StartRun, Write
+from asm_actors.cost.built_in import BUILT_IN_PRICES
+from asm_actors.cost.pricing import PricingTable
+from asm_actors.effects import Effect, Note, ReleaseSlot, StartRun, Write
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal.append import EMPTY
-from asm_actors.runs.run import Run
-from asm_actors.sessions.open_runs import Closing, Phase, RunEntry
+from asm_actors.policies.policy import Policy
+from asm_actors.runs.run import Run, RunStatus
+from asm_actors.sessions.open_runs import Closing, MayStandStill, Phase, RunEntry
 from asm_actors.sessions.queue import RunQueue
 from asm_actors.sessions.session import Session, SessionStatus
+from asm_actors.slot_keys import SESSIONS_POOL, priority_of
 
 __all__ = [
     "DEFAULT_RULES",
     "MAX_OPEN_RUNS",
     "SESSIONS_POOL",
+    "SUPERSEDES",
     "Handler",
     "Rules",
     "SessionState",
@@ -42,7 +47,8 @@ __all__ = [
     "refusal",
 ]
 
-SESSIONS_POOL = "sessions"
+SUPERSEDES: Final = "supersedes"
+"""Key in the options of a run: ids of the runs whose place it takes (`sessions.second_run`)."""
 MAX_OPEN_RUNS = 10_000
 """Runs of one session that may be open, created ones included; a bound on memory, not a limit to plan with."""
 
@@ -70,6 +76,18 @@ class Rules(Protocol):
     def providers(self) -> Mapping[str, Any]:
         """Providers by name; each says whether it is `resumable`."""
 
+    @property
+    def policy(self) -> Policy | None:
+        """What all runs may do and use."""
+
+    @property
+    def pricing(self) -> PricingTable:
+        """What models cost."""
+
+    @property
+    def tools(self) -> Mapping[str, Any]:
+        """Tools of the host, by name."""
+
 
 @frozen
 class _Rules:
@@ -77,6 +95,9 @@ class _Rules:
     max_recoveries: int = MAX_RECOVERIES
     default_provider: str | None = None
     providers: Mapping[str, Any] = EMPTY
+    policy: Policy | None = None
+    pricing: PricingTable = BUILT_IN_PRICES
+    tools: Mapping[str, Any] = EMPTY
 
 
 DEFAULT_RULES: Final[Rules] = _Rules()
@@ -96,6 +117,8 @@ class SessionState:
     n_started: int = 0
     activating: list[Any] | None = None
     """Askers who wait for the session slot."""
+    resuming: dict[str, Any] | None = None
+    """Why the first of them wants it, and who he is, as the event tells it."""
     once: tuple[Run, float | None, Any] | None = None
     """What `RunOnce` asked for, until the slot is there."""
     closing: Closing | None = None
@@ -108,6 +131,33 @@ class SessionState:
     """Sequence number of its last event; counted by the shell, which writes."""
     rules: Rules = DEFAULT_RULES
     """How runs are recovered."""
+    second_run: str | None = None
+    """What becomes of a run that comes while others take all places (`sessions.second_run`); None: it waits."""
+
+    @property
+    def places_to_come(self) -> int:
+        """How many runs start as soon as the session has its slot again, for which it stands in line (`recovery`)."""
+        if self.holds_slot or self.session.status is not SessionStatus.ACTIVE:
+            return 0
+        return MAX_OPEN_RUNS if self.max_concurrent is None else max(0, self.max_concurrent - self.n_started)
+
+    def adopt(self, session: Session) -> None:
+        """Take a record as the session's own, with what its options say of its limits."""
+        self.session = session
+        options = session.options
+        if options:
+            self.max_concurrent = options.get("max_concurrent_runs", self.max_concurrent)
+            self.queue.limit = options.get("max_queued_runs", self.queue.limit)
+            second = options.get("second_run")
+            self.second_run = None if second == "enqueue" else second
+
+    def priority_of(self, run: Run) -> int:
+        """The priority of one of its runs."""
+        return priority_of(self.session, run)
+
+    def waits_for_others(self, run: Run) -> bool:
+        """Whether runs are open yet whose place this one takes."""
+        return any(other in self.open for other in run.options.get(SUPERSEDES, ()))
 
     @property
     def may_start(self) -> bool:
@@ -122,16 +172,46 @@ class SessionState:
     def start(self, entry: RunEntry) -> Effect:
         """Start a run, or go on with one that is taken up again."""
         entry.phase = Phase.STARTED
+        entry.life += 1
         self.n_started += 1
         progress, entry.progress = entry.progress, None
         return StartRun(entry.run, progress, self.head)
 
     def start_next(self) -> list[Effect]:
-        """Start as many of the waiting runs as may run, oldest first."""
+        """Start as many of the waiting runs as may run, in their order."""
         effects: list[Effect] = []
-        while self.may_start and (run_id := self.queue.dequeue()) is not None:
-            effects.append(self.start(self.open[run_id]))
+        while self.may_start and (run_id := self.queue.first()) is not None:
+            entry = self.open[run_id]
+            if self.second_run is not None and self.waits_for_others(entry.run):
+                break
+            self.queue.dequeue()
+            effects.append(self.start(entry))
         return effects
+
+    def start_after_compaction(self, run_id: str) -> list[Effect]:
+        """Let the runs go on that waited for a run which has summed the conversation up, or could not.
+
+        They come before those in the queue.
+        """
+        effects: list[Effect] = []
+        for entry in self.open.values():
+            if entry.phase is not Phase.HELD or entry.run.details.get("compaction") != run_id:
+                continue
+            if entry.run.status is not RunStatus.PENDING and entry.run.status is not RunStatus.RUNNING:
+                continue  # it has begun since, and waits for somebody
+            if entry.pausing is not None:
+                effects.append(Note(MayStandStill(entry.run.id)))
+                continue
+            effects += self.start_or_put_back(entry)
+        return effects
+
+    def start_or_put_back(self, entry: RunEntry) -> list[Effect]:
+        """Start a run whose turn it is; if it may not start now it is the first in line."""
+        if self.may_start:
+            return [self.start(entry)]
+        entry.phase = Phase.QUEUED
+        self.queue.put_back((entry.run.id,))
+        return []
 
     def release_slot(self) -> list[Effect]:
         """Give the session slot back, if it is held."""

@@ -23,9 +23,10 @@ from asm_actors.runs.run import RunStatus
 from asm_actors.services import JOURNAL, Services, session_name
 from asm_actors.sessions import door
 from asm_actors.sessions.birth import Birth
+from asm_actors.sessions.cascading import Cascade, carry_down
 from asm_actors.sessions.delivery import Delivery, check_room, handed_on, not_running
 from asm_actors.sessions.lives import LivesSupervisor, Sweep, SweepMore
-from asm_actors.sessions.messages import Recover
+from asm_actors.sessions.messages import Recover, RunOnce
 from asm_actors.sessions.open_runs import Phase
 from asm_actors.sessions.requests import (
     Claim,
@@ -38,6 +39,7 @@ from asm_actors.sessions.requests import (
 )
 from asm_actors.sessions.reserving import carry_out
 from asm_actors.sessions.resting import Rest
+from asm_actors.sessions.run_line import RunLine
 from asm_actors.sessions.session import SessionStatus
 from supervisors import ActorDeadError, Down, StartFailed
 from supervisors.control import ChildError
@@ -88,6 +90,7 @@ class SessionsSupervisor(LivesSupervisor):
         self._handlers: dict[type, Callable[[Any], None]] = {
             Deliver: lambda message: self._deliver(message, self.reply_later()),
             DeliverToRun: self._deliver_to_run,
+            Cascade: lambda message: self._carry_down(message, self.reply_later()),
             Claim: lambda message: self._claim(message, self.reply_later()),
             Recover: self._recover_soon,
             _RecoverNow: self._recover_now,
@@ -109,6 +112,8 @@ class SessionsSupervisor(LivesSupervisor):
         super().on_start()
         self._services.directory.runs.clear()  # what the sessions of an earlier life left there
         self._services.directory.on_the_way.clear()
+        if self._services.limits.max_waiting_runs is not None:
+            self._services.directory.run_line = RunLine(self._services)
         self.spawn(self._read_open_runs(), name="recover")
 
     def on_receive(self, message: Any) -> Any:
@@ -118,18 +123,16 @@ class SessionsSupervisor(LivesSupervisor):
     # --- Recovery ----------------------------------------------------------------------------------------------
 
     async def _read_open_runs(self) -> None:
-        """Revive the sessions that have runs to execute, oldest first."""
+        """Revive the sessions that have runs to execute: by the highest priority in each, then oldest first."""
         store = self._services.store
 
         def read() -> tuple[str, ...]:
-            runs = store.open_runs()
-            return tuple(
-                dict.fromkeys(
-                    run.session_id
-                    for run in runs
-                    if run.status is not RunStatus.PENDING or run.options.get("submitted")
-                )
-            )
+            priorities: dict[str, int] = {}
+            for run in store.open_runs():
+                if run.status is not RunStatus.PENDING or run.options.get("submitted"):
+                    priority = run.options.get("priority", 0)
+                    priorities[run.session_id] = max(priority, priorities.get(run.session_id, priority))
+            return tuple(sorted(priorities, key=lambda session_id: -priorities[session_id]))
 
         journal = self._services.whereis(JOURNAL)
         if journal is not None:
@@ -203,7 +206,10 @@ class SessionsSupervisor(LivesSupervisor):
         session_id, is_new = message.session_id, message.is_new
         ref = self._services.whereis(session_name(session_id))
         if is_new:
-            door.check_takes_work(self._services.directory)
+            directory, new = self._services.directory, message.message
+            door.check_takes_work(directory)
+            if directory.run_line is not None and type(new) is RunOnce:
+                directory.run_line.check(new.session, new.run)
             if ref is not None:
                 raise AsmError(
                     ErrorCode.ALREADY_EXISTS, f"there is a session {session_id} already; choose another id"
@@ -283,6 +289,9 @@ class SessionsSupervisor(LivesSupervisor):
         except ActorDeadError as error:
             raise not_running(self._services) from error
         return await self.blocking(claim.find, self._services.store)
+
+    def _carry_down(self, message: Cascade, reply: Any) -> None:
+        self.spawn(carry_down(self, self._services, message, reply), name=f"cascade-{message.session_id}")
 
     # --- Reservations ------------------------------------------------------------------------------------------
 

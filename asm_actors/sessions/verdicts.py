@@ -10,7 +10,8 @@
    begins again if somebody grants it, or is resumed where the model is told. What has its end on record may be done
    again by a run that is begun again.
 4. A write that the journal refused ends the run with that error: to do it again would be refused again.
-5. A run that ends names the calls that were under way (`unknown_tool_calls`): somebody may have to look.
+5. A run that is over but for what is to be done about its files is neither repeated nor resumed: that is done.
+6. A run that ends names the calls that were under way (`unknown_tool_calls`): somebody may have to look.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from asm_actors.runs.execution import CALLED
 from asm_actors.runs.request import provider_of
 from asm_actors.runs.resumption import Progress
 from asm_actors.runs.run import Run
+from asm_actors.runs.unfinished import ENDING
 from asm_actors.sessions.state import SessionState
 
 __all__ = [
@@ -76,7 +78,8 @@ def verdict_on(state: SessionState, run: Run, progress: Progress | None, cause: 
     is_crash = cause is not None or run.options.get(INTERRUPTED_BY) != "stop"
     if cause is not None and is_final(cause):
         return _ends(run, progress, cause)
-    if on_restart == "fail":
+    is_over = ENDING in run.details
+    if on_restart == "fail" and not is_over:
         return _interrupted(run, progress, cause, on_restart, "its on_restart is fail")
     if is_crash and run.recoveries >= rules.max_recoveries:
         text = f"it was recovered {run.recoveries} times already"
@@ -89,11 +92,14 @@ def verdict_on(state: SessionState, run: Run, progress: Progress | None, cause: 
         "recovery": recovered.recoveries,
         "interrupted_by": "crash" if is_crash else "stop",
     }
+    if is_over:
+        data |= {"decision": "finish", "discarded_after": run.from_sequence or 0}
+        return Verdict(recovered, progress, data)
     unknown = [] if progress is None else [*progress.lost, *progress.unknown]
     if on_restart == "retry" and not unknown:
         recovered = recovered.replace(attempt=run.attempt + 1)
         data |= {"from_turn": 1, **_told(progress)}
-        return Verdict(recovered, None, data)
+        return Verdict(recovered, None if progress is None else progress.anew, data)
     if progress is None:
         data |= {"from_turn": 1, "discarded_after": run.from_sequence or 0}
         return Verdict(recovered, None, data)
@@ -121,8 +127,9 @@ def _resumes(
         text = "its provider had called tools of its own in the turn that was cut, which must not be repeated"
         return _interrupted(run, progress, cause, "resume", text)
     data |= {"from_turn": progress.next_turn, **_told(progress)}
-    undecided = progress.undecided
-    if not undecided:
+    # Calls that somebody is being asked about wait, and the run goes on with the others.
+    unknown = [call for call in progress.undecided if not call.waits]
+    if not unknown:
         return Verdict(recovered, progress, data)
     policy = run.options.get("on_unknown_outcome")
     if policy == "report":
@@ -133,7 +140,7 @@ def _resumes(
             data["reason"] = _reason(run, cause, is_crash=data["interrupted_by"] == "crash")
         data["decision"] = "ask"
         return Verdict(recovered, evolve(progress, begins_again=asks_to_retry), data, must_ask=True)
-    error = outcome_unknown(run, undecided)
+    error = outcome_unknown(run, unknown)
     error.__cause__ = cause
     return _ends(run, progress, error)
 

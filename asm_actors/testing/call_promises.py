@@ -40,7 +40,8 @@ def call_faults(run: Run, events: Sequence[Event]) -> Iterator[str]:
         yield from reader.unanswered("it was completed")
     if run.recoveries != reader.n_crashes:
         yield f"the record of {run.id} counts {run.recoveries} recoveries, its events {reader.n_crashes}"
-    n_turns = reader.n_turns + (run.status is RunStatus.COMPLETED)
+    # The last turn is told by the run's end, but for a run with files.
+    n_turns = reader.n_turns + (run.status is RunStatus.COMPLETED and not reader.is_over)
     if run.turn_count != n_turns:
         yield f"the record of {run.id} counts {run.turn_count} turns, its events {n_turns}"
 
@@ -60,6 +61,7 @@ class _Reader:
     turn: int = 0
     n_turns: int = 0
     n_crashes: int = 0
+    is_over: bool = False
     calls: dict[str, _Call] = field(factory=dict)
 
     def take(self, event: Event) -> Iterator[str]:
@@ -75,12 +77,13 @@ class _Reader:
                 yield f"turn {data.get('turn')} of {self.run_id} follows turn {self.turn}"
             self.turn += 1
             self.n_turns += 1
+            self.is_over = bool(data.get("is_last"))
             self.calls = {call["id"]: _Call() for call in data.get("pending_tool_calls", ())}
         elif event.type is EventType.RUN_RECOVERED:
             self.n_crashes += data.get("interrupted_by") == "crash"
             if data.get("decision") == "retry":
                 yield from self._begun_anew(event.sequence_number)
-                self.turn, self.calls = 0, {}
+                self.turn, self.calls, self.is_over = 0, {}, False
         elif event.type is EventType.TOOL_APPROVAL_GRANTED:
             call = self.calls.get(data.get("tool_call_id", ""))
             if call is not None:

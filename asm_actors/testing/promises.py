@@ -207,13 +207,15 @@ def _actor_faults(services: Services, actor: SessionActor) -> Iterator[str]:
     n_started = len(actor._runs or ())
     if state.n_started != n_started:
         yield f"{session_id} counts {state.n_started} started runs and has {n_started} actors"
-    if len(state.queue) and state.may_start:
+    first = state.queue.first()
+    if first is not None and state.may_start and not state.waits_for_others(state.open[first].run):
         yield f"{session_id} has waiting runs {list(state.queue)} and could start one"
 
 
 def _waits_for_slot(services: Services, actor: SessionActor) -> bool:
     pool = services.whereis(SESSION_SLOTS)
-    return bool(pool is not None and pool.life.actor._table.is_waiting(SESSIONS_POOL, actor.actor_ref))
+    key = services.slot_keys.of_session(actor.state.session)
+    return bool(pool is not None and pool.life.actor.table.is_waiting(key, actor.actor_ref))
 
 
 def _pool_faults(services: Services, name: str, key: str, holding: int, waiting: int | None) -> Iterator[str]:
@@ -227,8 +229,9 @@ def _pool_faults(services: Services, name: str, key: str, holding: int, waiting:
         yield f"{in_use} slots of {name} are in use, and {holding} actors hold one"
     if waiting is not None and in_line != waiting:
         yield f"{in_line} stand in line for {name}, and {waiting} actors wait"
-    if found is not None and found.limit is not None and in_use < found.limit and in_line:
-        yield f"{in_line} stand in line for {name} although {found.limit - in_use} slots are free"
+    overlooked = pool.life.actor.table.overlooked()
+    if overlooked:
+        yield f"{len(overlooked)} stand in line for {name} although all slots that they need are free"
 
 
 def _actors(services: Services, kind: type[Any]) -> Iterable[Any]:

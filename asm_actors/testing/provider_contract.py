@@ -36,6 +36,7 @@ from asm_actors.providers.items import (
     TurnStarted,
     Usage,
 )
+from asm_actors.transcripts.continuation import can_continue_natively
 
 __all__ = ["ProviderContract", "violations"]
 
@@ -95,6 +96,28 @@ _TEST_OF: Final = {
     "make_slow_provider": "test_a_stream_that_hangs_is_cancelled_in_time",
     "make_failing_provider": "test_failures_are_errors_with_codes",
     "make_unusable_provider": "test_check_of_an_unusable_provider_says_why_with_a_code",
+}
+
+
+_HINTS: Final[dict[str, Any]] = {
+    "allowed_tools": ["contract_allowed"],
+    "denied_tools": ["contract_denied"],
+    "max_tokens": 64,
+    "max_turns": 1,
+}
+_HOST_TOOLS: Final = tuple(
+    {
+        "name": name,
+        "description": "A tool of the suite.",
+        "input_schema": {"type": "object", "properties": {}},
+    }
+    for name in ("contract_allowed", "contract_denied")
+)
+_SCHEMA: Final = {
+    "type": "object",
+    "properties": {"answer": {"type": "string"}},
+    "required": ["answer"],
+    "additionalProperties": False,
 }
 
 
@@ -256,6 +279,52 @@ class ProviderContract:
             assert TurnDone not in map(type, items), "a turn that failed was closed"
 
         self._run(self.make_failing_provider, check)
+
+    def test_it_goes_on_with_the_conversation_that_it_named(self) -> None:
+        """Of a provider that declares ``native_continuation``; any other need not name its conversations."""
+
+        async def check(provider: Provider) -> None:
+            if not can_continue_natively(provider.capabilities()):
+                return
+            first = await self._turn(provider, self.make_request())
+            (name,) = [item.provider_session_id for item in first if isinstance(item, TurnStarted)]
+            assert name, "it names its conversation"
+            request = self.make_request(1)._replace(session_id=self.make_request().session_id)
+            then = await self._turn(provider, request._replace(provider_session_id=name))
+            assert violations(then) == (), then
+            (again,) = [item.provider_session_id for item in then if isinstance(item, TurnStarted)]
+            assert again, "it names the conversation with which it went on"
+            unknown = request._replace(provider_session_id=f"{name}-which-is-not-there")
+            items, error = await self._failure(provider, unknown)
+            assert error.code is ErrorCode.NOT_FOUND, (
+                "what it does not know is told, so that it can be told all"
+            )
+            assert not items, "and nothing is said"
+
+        self._run(self.make_provider, check)
+
+    def test_hints_that_it_says_it_keeps_to_are_kept_to(self) -> None:
+        async def check(provider: Provider) -> None:
+            honours = provider.capabilities().config.get("honours", [])
+            assert set(honours) <= set(_HINTS), "hints are those that policies give"
+            options = {name: _HINTS[name] for name in honours}
+            request = self.make_request()._replace(tools=_HOST_TOOLS, options=options)
+            items = await self._turn(provider, request)
+            assert violations(items) == (), items
+            called = [item.name for item in items if isinstance(item, ToolCallStarted)]
+            if "denied_tools" in honours:
+                assert "contract_denied" not in called
+            if "allowed_tools" in honours:
+                assert set(called) <= {"contract_allowed"}
+
+        self._run(self.make_provider, check)
+
+    def test_a_shape_and_a_permission_mode_are_taken_or_ignored(self) -> None:
+        async def check(provider: Provider) -> None:
+            request = self.make_request()._replace(output_schema=_SCHEMA, permission_mode="plan")
+            assert violations(await self._turn(provider, request)) == ()
+
+        self._run(self.make_provider, check)
 
     def test_opening_and_closing_twice_is_once_and_it_may_be_opened_again(self) -> None:
         async def check(provider: Provider) -> None:

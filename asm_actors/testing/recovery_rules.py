@@ -22,7 +22,7 @@ class Fate(StrEnum):
     """What becomes of an open run at the next start."""
 
     WAITS = "waits"
-    """It had not begun: it goes on as if nothing had happened."""
+    """It had not begun, or stood still: it goes on as if nothing had happened."""
     GOES_ON = "goes_on"
     """It is taken up again."""
     IS_DECIDED = "is_decided"
@@ -73,7 +73,7 @@ def outlook_of(run: Run, events: Sequence[Event], rules: RecoveryRules) -> Outlo
         events: Its events, all of them, in order.
         rules: How the next system is started.
     """
-    if run.status is RunStatus.PENDING:
+    if run.status in (RunStatus.PENDING, RunStatus.PAUSED):
         return Outlook(Fate.WAITS)
     is_crash = run.options.get("interrupted_by") != "stop"
     on_restart = run.options.get("on_restart") or rules.on_restart

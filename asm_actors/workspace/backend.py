@@ -113,6 +113,10 @@ class Workspace(ABC):
         """
 
     @abstractmethod
+    def find(self, snapshot_id: str) -> Snapshot | None:
+        """Return a snapshot that is kept, by its id; None if there is none of that id."""
+
+    @abstractmethod
     def snapshots(self) -> list[Snapshot]:
         """Return the states that are kept, oldest first, whoever has taken them."""
 

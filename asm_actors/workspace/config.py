@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 
 from attrs import asdict, field, fields, frozen
 
-from asm_actors.config import MAX_PATCH_BYTES
+from asm_actors.config import EXCLUDED_WORKSPACE_ROOTS, MAX_PATCH_BYTES
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.serialization import check_integer, check_number, check_text, invalid, json_map, parse_member
 
@@ -68,12 +68,17 @@ class WorkspaceConfig:
         max_patch_bytes: the longest patch that is kept with a difference.
         rollback_on_failure: whether the files of a failed run are put back.
         include_ignored: git: whether snapshots hold what git ignores, too.
-        ignore_paths: hash: paths below the directory that are left alone, besides
-            ``config.EXCLUDED_WORKSPACE_ROOTS``.
+        ignore_paths: hash: paths below the directory that are left alone, besides `excluded_roots`.
         ignore_globs: hash: the same by patterns with ``*``, ``?`` and ``**``; one without ``/`` fits base names
             anywhere.
+        excluded_roots: hash: folders at its top that are left alone.
         store_path: hash: where copies are kept; None for ``asm/workspaces`` in the user's state directory.
         timeout: seconds that one command may take.
+        artifacts: whether patches of runs are kept in the system's artifact store (`artifact_store` of its start)
+            instead of in the runs' records. In the store they are as they are, for they can be applied again; in a
+            record secrets are taken out of them, like of all that goes to the journal.
+        keep_snapshots: whether both snapshots of a run are kept until somebody releases them, so that what it did can
+            be undone by hand. Otherwise only what would be lost is kept: see `runs.workspaces`.
 
     Raises:
         ValidationError: a field is malformed; the message names it.
@@ -88,8 +93,11 @@ class WorkspaceConfig:
     include_ignored: bool = field(default=False, validator=_boolean)
     ignore_paths: tuple[str, ...] = field(default=(), converter=_texts)
     ignore_globs: tuple[str, ...] = field(default=(), converter=_texts)
+    excluded_roots: tuple[str, ...] = field(default=EXCLUDED_WORKSPACE_ROOTS, converter=_texts)
     store_path: str | None = field(default=None, converter=_path)
     timeout: float = WORKSPACE_TIMEOUT
+    artifacts: bool = field(default=False, validator=_boolean)
+    keep_snapshots: bool = field(default=False, validator=_boolean)
 
     def __attrs_post_init__(self) -> None:
         check_integer(self.max_patch_bytes, "max_patch_bytes", least=0)
@@ -102,6 +110,7 @@ class WorkspaceConfig:
             "strategy": self.strategy.value,
             "ignore_paths": list(self.ignore_paths),
             "ignore_globs": list(self.ignore_globs),
+            "excluded_roots": list(self.excluded_roots),
         }
 
     @classmethod

@@ -156,12 +156,19 @@ class GitWorkspace(Workspace):
     def snapshots(self) -> list[Snapshot]:
         """Return what is kept; see `Workspace.snapshots`."""
         told = self._git.text("for-each-ref", "--format=%(objectname)", f"{_REFS}/").split()
-        found = [
-            evolve(Snapshot.from_map(told_map), ref=ref, path=self.path)
-            for ref, (_, state, _) in ((ref, self._read(ref)) for ref in told)
-            if isinstance(told_map := state.get("snapshot"), dict)
-        ]
+        found = [snapshot for ref in told if (snapshot := self._told(ref)) is not None]
         return sorted(found, key=lambda snapshot: (snapshot.captured_us, snapshot.id))
+
+    def find(self, snapshot_id: str) -> Snapshot | None:
+        """Return a snapshot by its id; see `Workspace.find`."""
+        name = check_id(snapshot_id, "snapshot_id")
+        ref = self._git.maybe("rev-parse", "-q", "--verify", f"{_REFS}/{name}")
+        return None if ref is None else self._told(ref)
+
+    def _told(self, ref: str) -> Snapshot | None:
+        """What a snapshot says of itself."""
+        told = self._read(ref)[1].get("snapshot")
+        return evolve(Snapshot.from_map(told), ref=ref, path=self.path) if isinstance(told, dict) else None
 
     # Keeping.
 

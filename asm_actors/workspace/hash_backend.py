@@ -13,7 +13,6 @@ from pathlib import Path
 
 from attrs import evolve
 
-from asm_actors.config import EXCLUDED_WORKSPACE_ROOTS
 from asm_actors.errors import ErrorCode
 from asm_actors.serialization import check_id
 from asm_actors.workspace.backend import Context, Workspace, storage_errors
@@ -50,7 +49,7 @@ class HashWorkspace(Workspace):
         own = os.path.relpath(base, root)
         is_within = own != ".." and not own.startswith("../")
         self._leaves = ignoring(
-            EXCLUDED_WORKSPACE_ROOTS,
+            config.excluded_roots,
             (*config.ignore_paths, *([own] if is_within else [])),
             config.ignore_globs,
         )
@@ -120,6 +119,13 @@ class HashWorkspace(Workspace):
         self._check(snapshot)
         with storage_errors(ErrorCode.STORAGE_WRITE_FAILED, _WRITING):
             self._store.remove(snapshot.id)
+
+    def find(self, snapshot_id: str) -> Snapshot | None:
+        """Return a snapshot by its id; see `Workspace.find`."""
+        name = check_id(snapshot_id, "snapshot_id")
+        if name not in self._store.names():
+            return None
+        return evolve(Snapshot.from_map(self._store.get(name)[1]), path=self.path)
 
     def snapshots(self) -> list[Snapshot]:
         """Return what is kept; see `Workspace.snapshots`."""

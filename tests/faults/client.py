@@ -14,6 +14,7 @@ from asm_actors.events import EventType
 from asm_actors.providers.base import TurnRequest
 from asm_actors.providers.script import Script, stall, text, tool_call, usage
 from asm_actors.providers.scripted import ScriptedProvider
+from asm_actors.runs.run import Run
 from asm_actors.tools.tool import Tool
 
 __all__ = ["Client", "CrashError"]
@@ -81,7 +82,12 @@ class Client:
         self._ask(manager.activate_session, session.id)
         runs = [
             self._ask(
-                manager.submit_run, session.id, asked, idempotency_key=asked, on_unknown_outcome="report"
+                manager.submit_run,
+                session.id,
+                asked,
+                idempotency_key=asked,
+                on_unknown_outcome="report",
+                **self.options(asked),
             )
             for asked in ("talk", "use tools", "never mind")
         ]
@@ -91,6 +97,15 @@ class Client:
         for run in runs[:2]:
             self._await(run.id)
         self._ask(manager.complete_session, session.id)
+
+    def options(self, asked: str) -> dict[str, Any]:
+        """What a run is asked with, besides."""
+        return {}
+
+    def talk_faults(self, run: Run) -> list[str]:
+        """Say what is wrong with the run that talks, if it completed."""
+        is_well = (run.output or {})["content"] == "so it is"
+        return [] if is_well else [f"'talk' came to {run.output}"]
 
     def _ask(self, what: Any, *arguments: Any, **options: Any) -> Any:
         for _ in range(_PATIENCE):
@@ -136,8 +151,8 @@ class Client:
                 continue
             if run is None or run.status != status:
                 faults.append(f"{asked!r} is {run and run.status}, not {status}: {run and run.error}")
-        if runs["talk"].status == "completed" and (runs["talk"].output or {})["content"] != "so it is":
-            faults.append(f"'talk' came to {runs['talk'].output}")
+        if runs["talk"].status == "completed":
+            faults += self.talk_faults(runs["talk"])
         self.note_completed(sim.store)
         for key, before in self.completed.items():
             if self.executed[key] != before:

@@ -19,8 +19,12 @@ from asm_actors.runs.actor import RunActor
 from asm_actors.sessions.actor import SessionActor
 from asm_actors.testing.promises import journal_faults
 from asm_actors.testing.system import SimulatedSystem
+from tests.faults.asking import AskingClient
 from tests.faults.client import Client, CrashError
+from tests.faults.files import FilesClient
+from tests.faults.policed import PolicedClient
 
+WORK = pytest.mark.parametrize("make", [Client, AskingClient, PolicedClient, FilesClient])
 _ENOUGH = 2_000
 """Instants after which the work must be done: a bound on an endless test."""
 
@@ -66,8 +70,8 @@ def _each_instant(try_one: Callable[[int], bool], stride: int = 1) -> Iterator[i
 # --- The process ends --------------------------------------------------------------------------------------------
 
 
-def _killed_at(instant: int, seed: int) -> bool:
-    client, countdown = Client(), _Countdown(instant)
+def _killed_at(instant: int, seed: int, make: type[Client]) -> bool:
+    client, countdown = make(), _Countdown(instant)
 
     def on_step(dispatcher: Any) -> None:
         if countdown.tick():
@@ -91,15 +95,16 @@ def _killed_at(instant: int, seed: int) -> bool:
 
 
 @pytest.mark.parametrize("seed", [1])
-def test_the_end_of_the_process_at_every_step_loses_nothing(seed):
-    assert len(list(_each_instant(lambda instant: _killed_at(instant, seed)))) > 100
+@WORK
+def test_the_end_of_the_process_at_every_step_loses_nothing(seed, make):
+    assert len(list(_each_instant(lambda instant: _killed_at(instant, seed, make)))) > 100
 
 
 # --- An actor crashes --------------------------------------------------------------------------------------------
 
 
-def _crashed_at(instant: int, kind: type[Any], method: str, monkeypatch: Any) -> bool:
-    client, countdown = Client(), _Countdown(instant)
+def _crashed_at(instant: int, kind: type[Any], method: str, monkeypatch: Any, make: type[Client]) -> bool:
+    client, countdown = make(), _Countdown(instant)
     original = getattr(kind, method)
 
     def perform(self: Any, effects: list[Any]) -> None:
@@ -118,13 +123,14 @@ def _crashed_at(instant: int, kind: type[Any], method: str, monkeypatch: Any) ->
 
 
 @pytest.mark.parametrize("kind", [SessionActor, RunActor])
-def test_the_crash_of_an_actor_before_each_of_its_effects_loses_nothing(kind, monkeypatch):
-    tried = list(_each_instant(lambda instant: _crashed_at(instant, kind, "_perform", monkeypatch)))
+@WORK
+def test_the_crash_of_an_actor_before_each_of_its_effects_loses_nothing(kind, monkeypatch, make):
+    tried = list(_each_instant(lambda instant: _crashed_at(instant, kind, "_perform", monkeypatch, make)))
     assert len(tried) > 20
 
 
-def _journal_crashed_at(instant: int, monkeypatch: Any) -> bool:
-    client, countdown = Client(), _Countdown(instant)
+def _journal_crashed_at(instant: int, monkeypatch: Any, make: type[Client]) -> bool:
+    client, countdown = make(), _Countdown(instant)
     original = JournalActor.on_receive
 
     def on_receive(self: Any, message: Any) -> Any:
@@ -141,8 +147,9 @@ def _journal_crashed_at(instant: int, monkeypatch: Any) -> bool:
     return countdown.is_over
 
 
-def test_the_crash_of_the_journal_at_each_of_its_messages_loses_nothing(monkeypatch):
-    assert len(list(_each_instant(lambda instant: _journal_crashed_at(instant, monkeypatch)))) > 20
+@WORK
+def test_the_crash_of_the_journal_at_each_of_its_messages_loses_nothing(monkeypatch, make):
+    assert len(list(_each_instant(lambda instant: _journal_crashed_at(instant, monkeypatch, make)))) > 20
 
 
 # --- The disk fails ----------------------------------------------------------------------------------------------
@@ -166,8 +173,8 @@ class _FailingStore(MemoryStore):
         return answers
 
 
-def _disk_failed_at(instant: int, patience: float, *, is_taken: bool) -> bool:
-    client, countdown = Client(), _Countdown(instant)
+def _disk_failed_at(instant: int, patience: float, make: type[Client], *, is_taken: bool) -> bool:
+    client, countdown = make(), _Countdown(instant)
     store = _FailingStore(countdown, is_taken=is_taken)
     with SimulatedSystem(
         1, providers=client.providers, tools=client.tools, store=store, patience=patience
@@ -182,6 +189,7 @@ def _disk_failed_at(instant: int, patience: float, *, is_taken: bool) -> bool:
 
 @pytest.mark.parametrize("patience", [0.0, 10.0])
 @pytest.mark.parametrize("is_taken", [False, True])
-def test_a_disk_that_fails_at_each_commit_loses_nothing(patience, is_taken):
-    tried = list(_each_instant(lambda instant: _disk_failed_at(instant, patience, is_taken=is_taken)))
+@WORK
+def test_a_disk_that_fails_at_each_commit_loses_nothing(patience, is_taken, make):
+    tried = list(_each_instant(lambda instant: _disk_failed_at(instant, patience, make, is_taken=is_taken)))
     assert len(tried) > 5

@@ -11,7 +11,7 @@ from asm_actors import messages as m
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import EventType
 from asm_actors.journal.memory import MemoryStore
-from asm_actors.journal.replay import disagreements
+from asm_actors.journal.replay_faults import disagreements
 from asm_actors.providers.items import TurnStarted
 from asm_actors.providers.script import Script, text, wait
 from asm_actors.testing.system import SimulatedSystem

@@ -6,7 +6,8 @@ import pytest
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal.query import EventFilter
-from asm_actors.journal.replay import disagreements, fold_run, fold_session
+from asm_actors.journal.replay import fold_run, fold_session
+from asm_actors.journal.replay_faults import disagreements
 from asm_actors.runs.run import Run, RunStatus
 from asm_actors.sessions.session import Session, SessionStatus
 from asm_actors.transcripts.reading import read_transcript
@@ -143,6 +144,7 @@ def test_a_run_that_was_cut_short_keeps_what_it_had_said(type_, status):
 
 
 ASKED_1, ASKED_2 = [("tool_approval_requested", {"tool_call_id": call}) for call in "12"]
+GOES_ON = [("run_started", {}), ASKED_1, ("tool_call_started", {"tool_call_id": "2", "attempt": 1})]
 WAITS = "awaiting_approval"
 
 
@@ -154,7 +156,17 @@ WAITS = "awaiting_approval"
         ([("run_started", {})], "running"),
         ([("run_started", {}), ASKED_1], WAITS),
         ([("run_started", {}), ("tool_approval_requested", {}), ("tool_approval_denied", {})], "running"),
-        ([("run_started", {}), ASKED_1, ASKED_2, ("tool_approval_granted", {"tool_call_id": "1"})], WAITS),
+        (
+            [("run_started", {}), ASKED_1, ASKED_2, ("tool_approval_granted", {"tool_call_id": "1"})],
+            "running",
+        ),
+        (
+            [("run_started", {}), ASKED_1, ("tool_call_started", {"tool_call_id": "2", "attempt": 1})],
+            "running",
+        ),
+        ([*GOES_ON, ("tool_call_completed", {"tool_call_id": "2", "attempt": 1})], WAITS),
+        ([("run_started", {}), ASKED_1, ("run_paused", {})], "paused"),
+        ([("run_started", {}), ASKED_1, ("run_paused", {}), ("run_resumed", {})], WAITS),
         ([("run_started", {}), ("run_interrupted", {}), ("run_recovered", {})], "running"),
         ([("run_started", {}), ASKED_1, ("run_recovered", {"recovery": 1})], "running"),
         ([("run_recovered", {"recovery": 1})], "pending"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.approvals.world import worlds
 from tests.policies.stories import Story
 
 
@@ -19,3 +20,9 @@ def story():
     yield make
     for one in made:
         one.check()
+
+
+@pytest.fixture
+def world():
+    """Make a `World` whose system runs."""
+    yield from worlds()

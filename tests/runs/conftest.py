@@ -39,6 +39,9 @@ def nothing(**given):
     raise AssertionError("a core calls nothing")
 
 
+FILES = {"backend": "hash", "before_ref": "ref_1", "before_snapshot": {"id": "snap_1"}}
+"""What is known of the files of a run that has some."""
+
 LOOK = Tool("look", "Looks", SCHEMA, nothing, safe_to_repeat=True)
 CHARGE = Tool("charge", "Charges", {"type": "object"}, nothing)
 
@@ -82,6 +85,22 @@ class Bench:
     def _to_stopping_calls(self):
         self._to_calling()
         self.tell(CancelRun("enough"))
+
+    def _to_preparing(self):
+        self.state.run = self.state.run.replace(options={"continuation": "auto"})
+        self.tell(core.SlotTaken())
+        self.tell(Durable(0))
+
+    def _to_stopping_work(self):
+        self._to_preparing()
+        self.tell(CancelRun("enough"))
+
+    def _to_finishing(self):
+        """A run with files that has completed; its shell is at work."""
+        self._to_streaming()
+        self.state.run = self.state.run.replace(details={"workspace": dict(FILES)})
+        self.finish()
+        self.tell(Durable(0))
 
     def _to_parked(self):
         self._to_streaming()

@@ -9,7 +9,21 @@ from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.providers import messages as p
 from asm_actors.providers.items import Raw, TextDelta, TurnDone, Usage
 from asm_actors.runs import state as core
-from asm_actors.runs.messages import CancelRun, DeadlineReached, Durable, RunAppends, RunWaits
+from asm_actors.runs.messages import (
+    ApprovalDecided,
+    CancelRun,
+    DeadlineReached,
+    Durable,
+    HoldRun,
+    InterruptRun,
+    ReleaseRun,
+    RunAppends,
+    RunWaits,
+    Steering,
+    SteeringDurable,
+    SupersedeRun,
+)
+from asm_actors.runs.notices import TimeIsUp
 from asm_actors.runs.run import RunStatus
 
 BOOM = AsmError(ErrorCode.PROVIDER_ERROR, "boom")
@@ -27,10 +41,16 @@ MESSAGES = {
     "gone_for_good": core.ProviderGone(GONE, for_good=True),
     "back": core.ProviderBack(),
     "cancel": CancelRun("enough"),
+    "interrupt": InterruptRun("enough"),
+    "superseded": SupersedeRun("run_2", "run_1"),
     "deadline": DeadlineReached("run_1"),
     "overdue": core.StopOverdue(),
     "tool_ended": core.ToolEnded("call_1", "seen"),
     "tools_stopped": core.ToolsStopped([]),
+    "prepared": core.Prepared(continuation={"mode": "auto", "used": "none", "messages": 0}),
+    "not_prepared": core.Prepared(error=BOOM),
+    "finished": core.Finished({"backend": "hash"}),
+    "work_overdue": core.WorkOverdue(),
 }
 # phase -> message -> the phase and the terminal event it leads to; what is left out changes nothing.
 TABLE = {
@@ -61,6 +81,21 @@ TABLE = {
         "cancel": ("stopping", None),
         "deadline": ("stopping", None),
     },
+    "preparing": {
+        "prepared": ("streaming", None),
+        "not_prepared": ("ended", "run_failed"),
+        "cancel": ("stopping_work", None),
+        "deadline": ("stopping_work", None),
+    },
+    "stopping_work": {
+        "prepared": ("ended", "run_cancelled"),
+        "not_prepared": ("ended", "run_cancelled"),
+        "overdue": ("ended", "run_cancelled"),
+    },
+    "finishing": {
+        "finished": ("finishing", None),
+        "work_overdue": ("finishing", None),
+    },
     "calling": {
         "durable": ("calling", None),
         "tool_ended": ("streaming", None),
@@ -83,12 +118,18 @@ TABLE = {
     },
     "ended": {},
 }
+# What has a run stand still, or gives it input: tests/control/test_run_core.py; its policy: test_policing.py.
+ELSEWHERE = {ApprovalDecided, TimeIsUp, HoldRun, ReleaseRun, Steering, SteeringDurable, p.TurnSteered}
+for row in TABLE.values():
+    # To give up its place for another run is to be cancelled.
+    if "cancel" in row:
+        row["superseded"] = row["interrupt"] = row["cancel"]
 PAIRS = [(phase, name) for phase in TABLE for name in MESSAGES]
 
 
 def test_the_table_holds_every_phase_and_message():
     assert set(TABLE) == {phase.value for phase in core.Phase}
-    assert {type(message) for message in MESSAGES.values()} == set(core._HANDLERS)
+    assert {type(message) for message in MESSAGES.values()} | ELSEWHERE == set(core._HANDLERS)
 
 
 @pytest.mark.parametrize(("phase", "name"), PAIRS, ids=["-".join(pair) for pair in PAIRS])

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from asm_actors import effects as fx
+from asm_actors.cost.built_in import BUILT_IN_PRICES
 from asm_actors.runs.messages import RunAppends, RunEnded
 from asm_actors.runs.run import Run, RunStatus
 from asm_actors.sessions import core as session_core
@@ -20,6 +21,7 @@ from asm_actors.sessions.state import SESSIONS_POOL, SessionState
 NOW = 1_767_225_600_000_000
 S = SessionStatus
 RULES = {"on_restart": "resume", "max_recoveries": 3, "default_provider": None, "providers": {}}
+RULES |= {"policy": None, "pricing": BUILT_IN_PRICES, "tools": {}}
 PATHS = {
     S.PENDING: (),
     S.ACTIVE: (S.ACTIVE,),

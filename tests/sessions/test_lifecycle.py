@@ -344,10 +344,16 @@ def test_the_status_tells_what_runs_and_what_waits(bench):
         "in_flight_count": 1,
         "queued_runs": ["run_2"],
         "queued_count": 1,
+        "held_runs": [],
         "created_runs": ["run_3"],
         "max_concurrent_runs": 1,
         "max_queued_runs": 100,
+        "available_run_slots": 0,
+        "second_run": "enqueue",
+        "priority": 0,
+        "holds_session_slot": True,
         "last_sequence": 7,
+        "subscribers": 0,
     }
 
 

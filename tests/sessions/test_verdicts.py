@@ -9,6 +9,8 @@ import pytest
 
 from asm_actors import effects as fx
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.policies.approval import ApprovalRequest
+from asm_actors.policies.approvals import ApprovalBook
 from asm_actors.runs.calls import Call
 from asm_actors.runs.messages import DeadlineReached, DenyApproval, GrantApproval, RunAppends, RunBarrier
 from asm_actors.runs.resumption import Progress
@@ -27,6 +29,16 @@ DONE = Call("call_1", "look", {}, attempt=1, answer={"role": "tool"})
 BETWEEN = Progress(turn=1, calls=(DONE,), after=20)
 CALLED = Progress(turn=1, has_called=True, after=20, n_discarded=3)
 RESUMABLE = {"providers": {"mock": SimpleNamespace(resumable=True)}, "default_provider": "mock"}
+
+
+def asking_about(progress, call_id):
+    """The progress of a run that asks about a call of unknown outcome."""
+    (call,) = [call for call in progress.calls if call.id == call_id]
+    request = ApprovalRequest(
+        call.id, call.name, call.input, "outcome_unknown", "outcome_unknown", "?", (), 300.0
+    )
+    book = (progress.book or ApprovalBook()).request("run_1", request, 1_767_225_600_000_000).book
+    return attrs.evolve(progress.with_decision(call_id, "requested"), book=book)
 
 
 class Loaded:
@@ -221,11 +233,13 @@ def test_the_first_decision_counts_and_lets_the_run_go_on(loaded, decision):
     word = "granted" if decision is GrantApproval else "denied"
     assert core.types(effects) == [f"tool_approval_{word}"]
     (write,) = core.of(effects, fx.Write)
+    scope = {"scope": "once"} if decision is GrantApproval else {}
     assert write.drafts[0].data == {
         "tool_call_id": "call_1",
         "tool_name": "charge",
         "by": "me",
         "reason": "it is fine",
+        **scope,
     }
     assert write.runs[0].status is RunStatus.RUNNING
     assert core.answers(effects)["asker"] == write.runs[0]
@@ -237,13 +251,17 @@ def test_the_first_decision_counts_and_lets_the_run_go_on(loaded, decision):
         assert core.answers(effects)["asker"].status is RunStatus.RUNNING
 
 
-def test_all_questions_have_to_be_decided(loaded):
+def test_each_decision_lets_its_own_call_go_on(loaded):
     both = Progress(turn=1, calls=(UNKNOWN, Call("call_2", "charge", {}, attempt=1, is_started=True)))
     found = loaded(both, on_unknown_outcome="ask")
     core = found.bench
     core.tell(core.granted)
-    assert core.started(core.tell(GrantApproval("run_1", "call_1"))) == []
-    assert core.started(core.tell(DenyApproval("run_1", "call_2"))) == ["run_1"]
+    (start,) = core.of(core.tell(GrantApproval("run_1", "call_1")), fx.StartRun)
+    assert [call.decision for call in start.progress.calls] == ["granted", "requested"]
+    effects = core.tell(DenyApproval("run_1", "call_2"), "asker")
+    assert core.types(effects) == ["tool_approval_denied"]
+    (told,) = core.of(effects, fx.ToRun)
+    assert (told.message.call_id, told.message.type.value) == ("call_2", "tool_approval_denied")
 
 
 @pytest.mark.parametrize("call_id", ["call_2", "call_9"])
@@ -358,7 +376,7 @@ def test_a_denial_ends_it_as_unknown_and_names_the_calls(loaded):
 
 def test_it_begins_again_when_all_are_granted_whatever_restarts_in_between(loaded):
     asked = attrs.evolve(BOTH, begins_again=True).with_decision("call_1", "granted")
-    asked = asked.with_decision("call_2", "requested")
+    asked = asking_about(asked, "call_2")
     found = loaded(asked, status="awaiting_approval", on_unknown_outcome="ask")
     core = found.bench
     core.tell(core.granted)
@@ -420,10 +438,10 @@ def test_so_its_events_are_read_first_if_its_actor_crashes(bench, last):
 
 
 def test_a_question_survives_another_restart_without_a_word(loaded):
-    asked = LOST.with_decision("call_1", "requested")
+    asked = asking_about(LOST, "call_1")
     found = loaded(asked, status="awaiting_approval", on_unknown_outcome="ask", deadline_us=2**52)
     assert found.types == []
-    assert [type(effect) for effect in found.effects] == [fx.AcquireSlot, fx.SetTimer]
+    assert [type(effect) for effect in found.effects] == [fx.AcquireSlot, fx.SetTimer, fx.SetTimer]
     core = found.bench
     core.tell(core.granted)
     assert core.started(core.tell(GrantApproval("run_1", "call_1"))) == ["run_1"]

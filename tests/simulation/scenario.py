@@ -120,6 +120,9 @@ class Scenario:
         self.sim._start()
         self.sim.dispatcher.max_steps = _MAX_STEPS
 
+    def _callers(self, prefix: str, least: int, most: int) -> list[Any]:
+        return draw_callers(self.world, self.rng, prefix, least, most)
+
     # --- Busy ----------------------------------------------------------------------------------------------------
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -128,7 +131,7 @@ class Scenario:
     def _busy(self, life: int) -> None:
         rng, world = self.rng, self.world
         world.log.note("scenario", f"life {life + 1}")
-        callers = draw_callers(world, rng, f"life{life + 1}", 2, 5)
+        callers = self._callers(f"life{life + 1}", 2, 5)
         self.tasks = []
         for caller in callers:
             self._spawn(caller.name, caller.work())
@@ -259,11 +262,11 @@ class Scenario:
         for gate in world.gates:
             gate.open()
         self.tasks = []
-        for caller in draw_callers(world, self.rng, "calm", 0, 1):
+        for caller in self._callers("calm", 0, 1):
             self._spawn(caller.name, caller.work())
         sim.advance(_CALM_S)
         world.faults += live_faults(sim.services)
-        world.faults += liveness_faults(sim.services, self.limits)
+        self._check_calm()
         self._spawn("janitor", self._end_all(self.tasks[:]))
         self._await_tasks()
         sim.settle()
@@ -283,6 +286,10 @@ class Scenario:
             if heard != events[: len(heard)]:
                 world.fault(f"the callback of {run_id} heard {heard}, the journal has {events}")
         world.store.close()
+
+    def _check_calm(self) -> None:
+        """Whatever can end by itself has."""
+        self.world.faults += liveness_faults(self.sim.services, self.limits)
 
     async def _end_all(self, others: list[asyncio.Task[Any]]) -> None:
         """End what is open, until nobody makes anything new."""

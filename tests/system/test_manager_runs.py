@@ -208,7 +208,7 @@ def test_required_capabilities_are_those_of_the_sessions_provider(opened, surfac
     run = o.manager.start_run(
         rich.id, "Hello", required_capabilities=["file_access"], optional_capabilities=["tool"]
     )
-    assert run.options["capabilities"]["status"] == "degraded"
+    assert run.details["capabilities"]["status"] == "degraded"
     with raises("missing_required_capability"):
         o.manager.run_once("Hello", provider="plain", required_capabilities=["file_access"])
     with raises("invalid_capability_type"):

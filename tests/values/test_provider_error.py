@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asm_actors.errors import AsmError
-from asm_actors.normalization.provider_error import ProviderErrorInfo, ProviderErrorKind
+from asm_actors.normalization.provider_error import ProviderErrorInfo, ProviderErrorKind, sign
 
 
 def normal(attributes=None, details=None, provider="claude", **bounds):
@@ -136,3 +136,44 @@ def test_whatever_it_is_given_it_never_raises(attributes):
 def test_reading_is_strict(value):
     with pytest.raises(AsmError):
         ProviderErrorInfo.from_map(value)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("provider_timeout", "timeout"),
+        ("provider_rate_limited", "rate_limit"),
+        ("provider_authentication_failed", "authentication"),
+        ("provider_quota_exceeded", "quota_exceeded"),
+        ("provider_unavailable", "connection_error"),
+        ("provider_error", "unknown"),
+    ],
+)
+def test_an_error_of_a_provider_that_said_nothing_is_signed(code, kind):
+    error = AsmError(code, "it broke", details={"exit_code": "3", "more": 1})
+    sign(error, "claude")
+    assert error.provider_error == {
+        "provider": "claude",
+        "kind": kind,
+        "message": "it broke",
+        "exit_code": 3,
+        "stderr": None,
+        "truncated": None,
+    }
+    assert error.details == {"more": 1}
+    assert set(error.to_payload()) == {"error_code", "error_message", "provider_error", "details"}
+
+
+@pytest.mark.parametrize(
+    "error", [AsmError("provider_error", provider_error={"provider": "claude"}), AsmError("timeout")]
+)
+def test_an_error_that_is_signed_or_no_providers_is_left_alone(error):
+    before = error.to_map()
+    sign(error, "other")
+    assert error.to_map() == before
+
+
+def test_who_is_not_known_is_unknown():
+    error = AsmError("provider_error")
+    sign(error, None)
+    assert error.provider_error["provider"] == "unknown"

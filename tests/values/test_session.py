@@ -227,6 +227,7 @@ def test_the_map_always_has_every_key():
         "idempotency_key",
         "last_sequence",
         "forked_at",
+        "options",
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import select
 import stat
@@ -181,3 +182,10 @@ def is_alive():
             return False
 
     return tell
+
+
+@pytest.fixture
+def _quiet_logs(caplog):
+    """Crashes are the subject there; their logged tracebacks are not worth the time to format."""
+    for name in ("pykka", "supervisors.reports", "asm_actors"):
+        caplog.set_level(logging.CRITICAL + 1, logger=name)
