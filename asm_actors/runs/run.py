@@ -102,7 +102,7 @@ class Run:
         created_us: when it was asked for, in microseconds since the epoch; :attr:`created_at` shows it.
         started_us: when it first ran, or None before that; :attr:`started_at` shows it.
         ended_us: when it ended, or None before that; :attr:`ended_at` shows it.
-        provider: who executes it, or None for the session's provider.
+        provider: who executes it; a session that takes a run which names none puts its own there, or the system's.
         provider_metadata: what the provider told about itself (its own session id, its model).
         idempotency_key: the caller's key which makes a repeated submit the same run.
         attempt: how many times it was begun again, 0 the first time.

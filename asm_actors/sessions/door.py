@@ -117,6 +117,9 @@ def _admit_run(services: Services, session: Session, run: Run, wanted: Capabilit
         run = run.replace(options={**run.options, "priority": priority})
     name = known_provider(services, provider_of(session, run, services.default_provider))
     check_provider(services, name)
+    if run.provider is None:
+        # On record from the beginning: runs are found, counted and priced by who executes them.
+        run = run.replace(provider=name)
     if run.options.get("continuation") == "native":
         check_native(services.manifests[name], name)
     of_session = session.options.get("capabilities")

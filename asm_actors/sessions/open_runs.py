@@ -77,6 +77,8 @@ class RunEntry:
     """What somebody was asked about its calls, and what was decided."""
     approval: dict[str, Any] | None = None
     """What somebody is to be asked when it is cancelled for that (`cancel_for_approval`)."""
+    is_cut: bool = False
+    """Whether it stands still since it was taken up again: the stream of its earlier life may be open for a moment."""
     decided: dict[str, str] | None = None
     """By id of a call that somebody was asked about: ``requested``, ``granted`` or ``denied``."""
 

@@ -149,7 +149,7 @@ def _goes_on(state: SessionState, entry: RunEntry, verdict: Verdict, now: int) -
     run, progress = verdict.run, verdict.progress
     drafts: list[Draft] = [run_draft(state.session, run, EventType.RUN_RECOVERED, now, verdict.data)]
     effects: list[Effect] = []
-    entry.progress = progress
+    entry.progress, entry.is_cut = progress, True
     if verdict.data["decision"] == "retry" and entry.book is not None:
         entry.book = evolve(entry.book, approvals={})  # its calls will be others
     if verdict.must_ask:

@@ -147,6 +147,8 @@ def _deadline(state: SessionState, message: DeadlineReached, now: int, reply: An
 
 def _may_have_a_stream(entry: RunEntry) -> bool:
     """Whether it is taken up again and waits to go on: the stream of its earlier life may be open for a moment yet."""
+    if entry.phase is Phase.HELD:
+        return entry.is_cut and entry.run.status is RunStatus.PAUSED
     return entry.run.status is RunStatus.RUNNING and entry.phase in (Phase.QUEUED, Phase.RECOVERING)
 
 
@@ -158,6 +160,9 @@ def _tell_to_end(state: SessionState, entry: RunEntry, message: Any) -> list[Eff
         state.queue.remove(entry.run.id)
         if entry.phase is Phase.RECOVERING:
             state.n_started -= 1  # counted again as it starts
+        elif entry.phase is Phase.HELD:
+            # For its actor it goes on, and is stopped at once.
+            entry.run = entry.run.replace(status=RunStatus.RUNNING)
         effects.append(state.start(entry))
     return [*effects, ToRun(entry.run.id, message)]
 

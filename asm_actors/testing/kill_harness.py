@@ -16,6 +16,7 @@ through a `Reporter` on its standard output what its callers were told.
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections import Counter
@@ -37,6 +38,7 @@ from asm_actors.runs.run import Run, RunStatus
 from asm_actors.sessions.session import SessionStatus
 from asm_actors.system import ActorSystem
 from asm_actors.testing.claims import Claim, ClaimKind
+from asm_actors.testing.flow_promises import FlowRules, flow_faults
 from asm_actors.testing.ledger import Ledger
 from asm_actors.testing.nursery import Nursery
 from asm_actors.testing.promises import journal_faults, live_faults
@@ -74,6 +76,7 @@ class KillHarness:
         program: The Python program.
         journal: The journal's directory; it need not exist.
         patience: Seconds within which a life must report something, and within which a recovery must end all runs.
+        rules: How the program starts its systems, as far as it matters to questions and limits.
 
     Attributes:
         ledger: The claims of all lives so far.
@@ -81,7 +84,13 @@ class KillHarness:
     """
 
     def __init__(
-        self, nursery: Nursery, program: str | Path, journal: Path, *, patience: float = 60.0
+        self,
+        nursery: Nursery,
+        program: str | Path,
+        journal: Path,
+        *,
+        patience: float = 60.0,
+        rules: FlowRules | None = None,
     ) -> None:
         self.ledger = Ledger()
         self.hits: Counter[str] = Counter()
@@ -89,6 +98,34 @@ class KillHarness:
         self._program = program
         self._journal = journal
         self._patience = patience
+        self._rules = rules
+
+    def live_until(self, what: str, *arguments: str) -> Sequence[Claim]:
+        """Start the program, kill it as soon as it reports that it does something, and return what it claimed.
+
+        Args:
+            what: The piece of work that it is to report (`Reporter.doing`); it stays with it until it is killed.
+            arguments: More arguments of the program, after the journal.
+
+        Raises:
+            AssertionError: It ended by itself, or did not come to that in time; the text has its standard error.
+        """
+        begin = len(self.ledger.claims)
+        life = self._nursery.begin(self._program, [str(self._journal), *arguments])
+        until, has_come, n_lines = time.monotonic() + self._patience, False, 0
+        try:
+            while not has_come and life.read_lines(n_lines + 1, until - time.monotonic()):
+                n_lines = len(life.lines)
+                has_come = any(
+                    (claim[0], claim[1]) == (ClaimKind.DOING, what) for claim in map(json.loads, life.lines)
+                )
+        finally:
+            errors = life.kill()
+        if not has_come:
+            raise AssertionError(f"the program did not come to {what!r} ({life.status}): {errors[-4000:]}")
+        self.ledger.read(life.lines)
+        self.hits[what] += 1
+        return self.ledger.claims[begin:]
 
     def live(
         self,
@@ -152,7 +189,8 @@ class KillHarness:
 
     def _faults(self, store: Store) -> list[str]:
         report = store.verify()
-        return [*report.problems, *journal_faults(store, report.holes), *self.ledger.faults(store)]
+        faults = [*report.problems, *journal_faults(store, report.holes), *self.ledger.faults(store)]
+        return faults if report.holes else [*faults, *flow_faults(store, self._rules)]
 
     def recover(
         self,

@@ -1,4 +1,4 @@
-"""The callers of a scenario of flows: they start runs under policies, decide, pause, interrupt, and change their minds."""
+"""The callers of a scenario of flows: they start runs under policies, decide, pause, and interrupt."""
 
 from __future__ import annotations
 
@@ -153,7 +153,9 @@ class FlowCaller(Caller):
             options["scope"] = rng.choice(("once", "once", "run", "session"))
             run = await self.ask("grant_approval", asked.run_id, asked.call_id, **options)
         if run is not None and not run.is_terminal and not self._is_decided(asked):
-            self.world.fault(f"a decision about {asked.call_id} of {asked.run_id} was answered before it was durable")
+            self.world.fault(
+                f"a decision about {asked.call_id} of {asked.run_id} was answered before it was durable"
+            )
 
     def _is_decided(self, asked: Approval) -> bool:
         store = self.world.store
@@ -176,7 +178,9 @@ class FlowCaller(Caller):
     async def _cancel_for_approval(self) -> None:
         run_id = self._run()
         if run_id is not None:
-            await self._maybe_beside(self.ask("cancel_for_approval", run_id, tool_name="pay", tool_call_id="x"))
+            await self._maybe_beside(
+                self.ask("cancel_for_approval", run_id, tool_name="pay", tool_call_id="x")
+            )
 
     # --- Control ---------------------------------------------------------------------------------------------------
 

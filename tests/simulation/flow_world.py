@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from asm_actors.errors import ErrorCode
@@ -16,8 +16,9 @@ from asm_actors.runs.run import Run, RunStatus
 from asm_actors.testing.promises import RUN_ENDS
 from asm_actors.tools.context import ToolContext
 from asm_actors.tools.tool import Tool
+from supervisors import ManualClock
 from tests.simulation.players import Player
-from tests.simulation.world import Injected, WatchedStore, World
+from tests.simulation.world import STOPPED, Injected, WatchedStore, World
 
 GATED = ("pay",)
 """Tools that say themselves that somebody has to be asked."""
@@ -42,15 +43,22 @@ class FlowStore(WatchedStore):
         calling: Tells whether a tool is at work for a run.
     """
 
-    calling: Any = staticmethod(lambda _run_id: False)
+    def __init__(self, clock: ManualClock, fault: Callable[[str], None]) -> None:
+        super().__init__(clock, fault)
+        self.calling: Callable[[str], bool] = lambda _run_id: False
 
     def _took_run(self, run: Run) -> None:
         super()._took_run(run)
         is_violation = run.status is RunStatus.FAILED and (run.error or {}).get("code") == "policy_violation"
-        if (run.status in _STILL or is_violation) and self.streaming(run.id):
+        if (run.status in _STILL or is_violation) and self.streaming(run.id) and not self._is_cut(run):
             self._fault(f"{run.id} is journalled as {run.status} ({run.error}) while its stream is open")
         if (run.status in _STILL or run.is_terminal) and self.calling(run.id):
             self._fault(f"{run.id} is journalled as {run.status} while a tool is at work for it")
+
+    def _is_cut(self, run: Run) -> bool:
+        """Whether its actor has just crashed: then its stream is closed behind it."""
+        events = self.read_session(run.session_id, EventFilter(run_ids=run.id))
+        return any(event.type is EventType.RUN_RECOVERED for event in events[-2:])
 
 
 class FlowWorld(World):
@@ -134,9 +142,13 @@ class FlowWorld(World):
 
     def _check_durable(self, what: str, value: Any) -> None:
         super()._check_durable(what, value)
-        if what in ("interrupt_run", "cancel_for_approval") and isinstance(value, Run) and not value.is_terminal:
+        if (
+            what in ("interrupt_run", "cancel_for_approval")
+            and isinstance(value, Run)
+            and not value.is_terminal
+        ):
             self.fault(f"{what} returned {value.id} as {value.status}")
-        if isinstance(value, Run) and value.is_terminal and self.store.streaming(value.id):
+        if isinstance(value, Run) and value.status in STOPPED and self.store.streaming(value.id):
             self.fault(f"{what} returned {value.id} as {value.status}, and its stream is open")
 
     def killed(self) -> None:

@@ -1,7 +1,7 @@
 """One seeded scenario of flows: approvals, pauses, cancels and budgets in a small system that fails in places.
 
 It goes through the same lives as `tests.simulation.scenario`. What is looked at besides stands in
-`asm_actors.testing.flow_promises`, and in what the tools and the provider see themselves (`tests.simulation.flow_world`).
+`asm_actors.testing.flow_promises`, and in what tools and providers see themselves (`tests.simulation.flow_world`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from asm_actors.policies.policy import Policy
 from asm_actors.providers.retry import RetryPolicy
 from asm_actors.runs.run import RunStatus
 from asm_actors.runs.unfinished import ENDING
+from asm_actors.services import session_name
 from asm_actors.sessions.actor import SessionActor
 from asm_actors.sessions.open_runs import Phase
 from asm_actors.sessions.session import SessionStatus
@@ -28,7 +29,7 @@ from tests.simulation.readers import Reader
 from tests.simulation.scenario import Outcome, Scenario
 
 _LATE_S = 3.0
-"""The clock is moved on by hand, up to half a second at a time, and disks take their time: what is due waits for that."""
+"""The clock is moved by hand, up to half a second at a time, and disks take their time: what is due waits for that."""
 _ROUNDS = 40
 """Rounds in which all questions are answered, and all pauses ended; more than any run has questions."""
 
@@ -45,10 +46,16 @@ class FlowChaos(Chaos):
 
     def _check_session(self, state: SessionState) -> None:
         # One that is only to be ended gets an actor for that at once.
-        ending = [entry for entry in state.open.values() if entry.stopping is not None or ENDING in entry.run.details]
+        ending = [
+            entry
+            for entry in state.open.values()
+            if entry.stopping is not None or ENDING in entry.run.details
+        ]
         n_started = sum(entry.phase is Phase.STARTED for entry in state.open.values() if entry not in ending)
         if state.max_concurrent is not None and n_started > state.max_concurrent:
-            self.world.fault(f"{n_started} runs of {state.session.id} are under way, of {state.max_concurrent}")
+            self.world.fault(
+                f"{n_started} runs of {state.session.id} are under way, of {state.max_concurrent}"
+            )
 
 
 class FlowScenario(Scenario):
@@ -130,27 +137,30 @@ class FlowScenario(Scenario):
         sim.settle()
         world.faults += live_faults(sim.services)
         for run in world.store.open_runs():
-            has_begun = run.status is not RunStatus.PENDING or run.options.get("submitted")
-            if has_begun and not self._may_be_open(run):
+            if self._is_stuck(run):
                 world.fault(f"{run.id} should have ended by itself: {run}")
 
+    def _is_stuck(self, run: Any) -> bool:
+        has_begun = run.status is not RunStatus.PENDING or run.options.get("submitted")
+        return bool(has_begun) and not self._may_be_open(run)
+
     def _may_be_open(self, run: Any) -> bool:
-        """Whether a run is one that never ends, or waits behind one."""
-        store = self.world.store
-        stalling = [
-            other
-            for other in store.open_runs()
-            if isinstance(other.input, dict) and other.input.get("end") == "stall"
-        ]
-        # One that is paused may find no slot to go on.
-        return bool(stalling) or store.session(run.session_id).status is not SessionStatus.ACTIVE
+        """Whether a run is one that never ends, waits behind one, or is of a session that has no slot now."""
+        store, services = self.world.store, self.sim.services
+        if any(isinstance(one.input, dict) and one.input.get("end") == "stall" for one in store.open_runs()):
+            return True
+        actor = services.whereis(session_name(run.session_id))
+        is_active = store.session(run.session_id).status is SessionStatus.ACTIVE
+        return not is_active or actor is None or not actor.life.actor.state.holds_slot
 
     async def _finish_flows(self) -> None:
         """Answer all questions, and have all go on that stands still."""
         world, store = self.world, self.world.store
         for number in range(_ROUNDS):
             pending = await world.ask("finisher", "pending_approvals")
-            paused = [run for run in store.open_runs() if run.status is RunStatus.PAUSED or "pause" in run.details]
+            paused = [
+                run for run in store.open_runs() if run.status is RunStatus.PAUSED or "pause" in run.details
+            ]
             sessions = [one for one in store.open_sessions() if one.status is SessionStatus.PAUSED]
             for session in sessions:
                 await world.ask("finisher", "resume_session", session.id)
@@ -159,7 +169,7 @@ class FlowScenario(Scenario):
             for asked in pending or ():
                 what = "grant_approval" if number % 3 else "deny_approval"
                 await world.ask("finisher", what, asked.run_id, asked.call_id)
-            if not (pending or paused) and number > 5:
+            if number > 5 and not (pending or paused or any(map(self._is_stuck, store.open_runs()))):
                 break
             await asyncio.sleep(2.0)
 
