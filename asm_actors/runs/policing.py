@@ -325,17 +325,24 @@ def timed(state: RunState, effects: list[Effect], now: int) -> list[Effect]:
     deadline = state.evaluator.deadline_us
     if deadline is None:
         return effects
-    delay = max(0.0, (deadline - now) / 1_000_000)
-    return [*effects, SetTimer("policy", delay, TimeIsUp())]
+    return [*effects, _timer(deadline, now)]
 
 
 def _time_is_up(state: RunState, message: TimeIsUp, now: int) -> list[Effect]:
     if state.evaluator is None or state.phase not in _LOOKING:
         return []
+    deadline = state.evaluator.deadline_us
+    if deadline is not None and now < deadline:
+        # A timer counts on another clock than the one that tells the time, and may be early by a few microseconds.
+        return [_timer(deadline, now)]
     told = fact_told(state, TimePassed(), now)
     if is_over(state):
         return stopped(state, told, now)
     return [append(state, told)] if told else []
+
+
+def _timer(deadline: int, now: int) -> Effect:
+    return SetTimer("policy", max(0.0, (deadline - now) / 1_000_000), TimeIsUp())
 
 
 def looked_again(state: RunState, now: int) -> list[Effect]:

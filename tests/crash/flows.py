@@ -12,7 +12,7 @@ from pathlib import Path
 import asm_actors as asm
 from asm_actors.runs.workspaces import Files
 from asm_actors.testing.claims import Reporter
-from flow_script import LIMITS, PRICING, Provider, Spot, tools
+from tests.crash.flow_script import LIMITS, PRICING, Provider, Spot, tools
 
 
 class Stage:
@@ -79,7 +79,9 @@ class Stage:
     def granted(self):
         self.asked()
         self.occupied()
-        self.report.run(self.sessions.grant_approval("run_1", "c1.0", tool_input={"key": "less"}, scope="run"))
+        self.report.run(
+            self.sessions.grant_approval("run_1", "c1.0", tool_input={"key": "less"}, scope="run")
+        )
 
     def denied(self):
         self.asked()
@@ -90,6 +92,7 @@ class Stage:
         self.asked(["look", "b!"])
         self.stays()
         self.report.run(self.sessions.grant_approval("run_1", "c1.0"))
+        self.said("tool_call_completed")
 
     def denied_live(self):
         self.asked(["look", "b!"])

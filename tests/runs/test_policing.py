@@ -250,3 +250,13 @@ def test_the_error_names_the_run(policed):
     error = core.end(core.finish()).error
     assert isinstance(error, AsmError)
     assert error.context == {"session_id": "ses_1", "run_id": "run_1"}
+
+
+def test_a_timer_that_is_early_is_set_again(policed):
+    core = policed("streaming", limits={"max_duration_ms": 5_000})
+    started = core.state.run.started_us
+    effects = core.tell(TimeIsUp(), now=started + 4_999_990)
+    assert [effect.delay_s for effect in core.of(effects, fx.SetTimer)] == [0.00001]
+    assert effects == core.of(effects, fx.SetTimer)
+    core.tell(TimeIsUp(), now=started + 5_000_000)
+    assert core.state.phase is core_module.Phase.STOPPING
