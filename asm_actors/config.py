@@ -14,7 +14,7 @@ import attrs
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.jsonable import INT_MAX, shown
 from asm_actors.keyed_limits import check_count, check_counts, check_rate, check_rates
-from asm_actors.serialization import invalid
+from asm_actors.serialization import check_text, invalid
 
 __all__ = ["Limits"]
 
@@ -177,6 +177,7 @@ def _rate(_: Limits, attribute: attrs.Attribute[Any], value: object) -> None:
 def _prefix(_: Limits, attribute: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, str) or not value:
         raise invalid(f"limits.{attribute.name}", "must be the text with which such tags begin", value)
+    check_text(value, f"limits.{attribute.name}")
 
 
 def _by_key(check: Callable[[object, str], Any]) -> Any:
@@ -212,8 +213,9 @@ class Limits:
             to wait is ``max_runs_exceeded``. Runs that were accepted before are never refused.
 
     Limits by agent, tenant and provider are one number for every key, or a map with a number for some of them, and
-    with ``"*"`` for all others. Each limit may be None: there is none. How many runs of one session may be open at all
-    has a bound that is no setting (10,000, see ``sessions.state``); one more is ``max_runs_exceeded``.
+    with ``"*"`` for all others. Each limit may be None: there is none. Rates are from 0.000001 to 1,000,000,000. How
+    many runs of one session may be open at all has a bound that is no setting (10,000, see ``sessions.state``); one
+    more is ``max_runs_exceeded``.
 
     Raises:
         ValidationError: a field is out of range; the message names it and says what it must be.

@@ -285,7 +285,7 @@ _CLASSES: Final[Mapping[ErrorCategory, type[AsmError]]] = {
 def _text_of(exception: BaseException) -> str:
     try:
         return str(exception)
-    except Exception:  # a foreign exception's own __str__ may fail; its type is named anyway
+    except BaseException:  # a foreign exception's own __str__ may fail; its type is named anyway
         return ""
 
 

@@ -13,7 +13,7 @@ from asm_actors.capabilities.resolver import CapabilityResolver
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.faces import refusing
 from asm_actors.runs.run import Run
-from asm_actors.serialization import check_id, check_seconds, invalid
+from asm_actors.serialization import check_id, check_seconds, invalid, json_map
 from asm_actors.services import Services, session_name
 from asm_actors.sessions.door import check_names
 from asm_actors.sessions.operations import Operations
@@ -73,7 +73,9 @@ class SessionHandle:
     def _make(self, message: m.CreateRun | m.SubmitRun | m.ForkSession) -> Future[Any]:
         """Have a fork made, or a run whose id the caller chose: it must not be that of another one."""
         if isinstance(message, m.ForkSession):
-            return self._operations.fork_session(self.id, **message._asdict())
+            fields = message._asdict()
+            options = json_map(fields.pop("options"), "options")
+            return self._operations.fork_session(self.id, **fields, **options)
         run = message.run
         if not isinstance(run, Run):
             raise invalid("run", "must be a Run", run)

@@ -28,6 +28,8 @@ logger = logging.getLogger("asm_actors")
 
 STOP_GRACE_S = 60.0
 """How long the tree may take to stop after the drain: each level has its own shorter time."""
+_LEAST_PATIENCE_S = 1.0
+"""How long coroutines of tools may take to end at least, however little of a stop's time the drain has left."""
 
 
 @frozen
@@ -37,7 +39,7 @@ class StopReport:
     Attributes:
         orphans: Ids of runs that were to be executed and are still open; they are in the journal, and the next start
             takes them up.
-        is_clean: Whether the tree stopped within its time.
+        is_clean: Whether the tree stopped within its time, and no tool was left behind that cannot be stopped.
         signal: The signal that asked for it, if one did (`run_until_signal`).
     """
 
@@ -182,6 +184,7 @@ class SystemBase:
         A second caller waits for the first one's stop, and hurries it if its own time for the drain is over earlier.
         """
         timeout = check_seconds(timeout)
+        began = self._dispatcher.clock.monotonic()
         wait = timeout if drain or cancel_runs else 0.0
         # Noted before the drain under way is looked for, while that is published before the notes are looked at: one of
         # the two sees the other.
@@ -194,6 +197,9 @@ class SystemBase:
                 if self.is_running:
                     orphans = self._await_drain(wait, cancel=cancel_runs)
                 self._services.directory.is_stopping = True
+                if timeout is not None:
+                    left = timeout - (self._dispatcher.clock.monotonic() - began)
+                    self._services.directory.tool_patience = max(_LEAST_PATIENCE_S, left)
                 self._stopped = self._finish(orphans)
             return self._stopped
 
@@ -256,7 +262,7 @@ class SystemBase:
                 is_clean = False
                 logger.exception("the tree did not stop in time and is killed")
                 self._root.kill()
-        is_clean = self._close_dispatcher() and is_clean
+        is_clean = self._close_dispatcher() and is_clean and not self._dispatcher.has_given_up
         self._services.store.close()
         if self._services.redactor is not None:
             LOGS.end(self._services.redactor)

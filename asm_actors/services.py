@@ -84,6 +84,8 @@ class Directory:
     """Servers of tools which the tree has given up."""
     tool_threads: Any = None
     """Where tools that are plain functions run (`tools.threads`), once the first one does."""
+    tool_patience: float | None = None
+    """Seconds that coroutines of tools may take to end when they are cancelled, once the system stops and has less."""
     run_line: Any = None
     """Counts the runs on their way to their slots, if their number has a bound (`sessions.run_line`)."""
     followers: dict[str, int] = field(factory=dict)

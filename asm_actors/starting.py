@@ -141,7 +141,8 @@ def _services(
     servers = servers_by_name(mcp_servers)
     named, manifests = _named(providers)
     store = LmdbStore(journal, durability=durability) if isinstance(journal, str | os.PathLike) else journal
-    if not isinstance(store, Store):
+    # A class has the methods of what is made of it, and passes for a store.
+    if isinstance(store, type) or not isinstance(store, Store):
         raise invalid("journal", "must be a directory, or a store", journal)
     return Services(
         store=store,
@@ -172,7 +173,9 @@ def _services(
 
 
 def _check_parts(limits: Any, retry: Any, dispatcher: Any, ids: Any, artifact_store: Any) -> None:
-    if artifact_store is not None and not isinstance(artifact_store, ArtifactStore):
+    if artifact_store is not None and (
+        isinstance(artifact_store, type) or not isinstance(artifact_store, ArtifactStore)
+    ):
         raise invalid(
             "artifact_store", "must be an artifact store (see asm_actors.ArtifactStore)", artifact_store
         )
@@ -211,7 +214,7 @@ def _named(providers: Any) -> tuple[dict[str, Provider], dict[str, Manifest]]:
     manifests: dict[str, Manifest] = {}
     for name, provider in named.items():
         check_id(name, "the name of a provider")
-        if not isinstance(provider, Provider):
+        if isinstance(provider, type) or not isinstance(provider, Provider):
             raise invalid(f"providers[{name!r}]", "must be a provider (see asm_actors.Provider)", provider)
         provider.name = name
         manifests[name] = provider.capabilities()

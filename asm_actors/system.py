@@ -107,11 +107,12 @@ class ActorSystem(SystemBase):
 
         Args:
             drain: Take nothing new, and let what is open end within `timeout`.
-            timeout: Seconds for the drain (or the cancelling); None for ever.
+            timeout: Seconds for the drain (or the cancelling); None for ever. What is left of it, one second at least,
+                coroutines of tools have to end when they are cancelled (`task_shutdown_timeout_ms` at most).
             cancel_runs: Cancel what is open. Without it open runs are left to the next start, which takes them up.
 
         Returns:
-            Which runs were still open.
+            Which runs were still open, and whether nothing was left behind.
         """
         return self._stop(drain, timeout, cancel_runs)
 

@@ -11,6 +11,7 @@ import abc
 import asyncio
 import contextlib
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -81,6 +82,7 @@ class Dispatcher(abc.ABC):
         self._handled = 0
         self._turns = 0
         self._blocking = 0
+        self._given_up: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
 
     # --- Which dispatcher --------------------------------------------------------------------------------------
 
@@ -205,6 +207,15 @@ class Dispatcher(abc.ABC):
     @abc.abstractmethod
     def create_task(self, coroutine: Coroutine[Any, Any, Any], name: str | None) -> asyncio.Task[Any]:
         """Run a coroutine on the dispatcher's loop (dispatcher's thread only)."""
+
+    def give_up(self, task: asyncio.Task[Any]) -> None:
+        """Note a task that was cancelled and had its time to end: whoever closes this does not wait for it again."""
+        self._given_up.add(task)
+
+    @property
+    def has_given_up(self) -> bool:
+        """Whether a task that was given up has not ended yet."""
+        return any(not task.done() for task in self._given_up)
 
     @abc.abstractmethod
     def run_blocking(

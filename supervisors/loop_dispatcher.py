@@ -38,10 +38,6 @@ __all__ = ["LoopDispatcher", "default_dispatcher"]
 
 logger = logging.getLogger("supervisors")
 
-_LAST_GRACE_S = (
-    1.0  # for tasks that do not end when they are cancelled; there is nobody left who waits for them
-)
-
 
 class LoopDispatcher(Dispatcher):
     """Runs actors on an asyncio loop (uvloop's if installed) in one daemon thread.
@@ -82,6 +78,7 @@ class LoopDispatcher(Dispatcher):
         self._loop: asyncio.AbstractEventLoop | None = None
 
         self._is_over = False  # the loop was stopped by us, for good
+        self._is_clean = True  # no task was left behind
         self._awake = False  # a turn is queued or running
         self._alarm = False  # a wake-up from outside is on its way
         self._pools: dict[str | None, BlockingPool] = {}
@@ -148,7 +145,8 @@ class LoopDispatcher(Dispatcher):
         """Kill what still runs, end the thread and the pools. Idempotent.
 
         Returns:
-            Whether all threads ended within `timeout` seconds; one that blocks is left behind.
+            Whether all threads ended within `timeout` seconds, and all tasks; what blocks, or refuses to be cancelled,
+            is left behind.
 
         Raises:
             WouldDeadlock: This is the dispatcher's own thread.
@@ -180,7 +178,7 @@ class LoopDispatcher(Dispatcher):
             logger.warning(
                 "%r was closed; threads that do not end are left behind: %s", self, ", ".join(left)
             )
-        return all(done) and not any(actor_thread.is_alive() for actor_thread in threads)
+        return self._is_clean and all(done) and not any(actor_thread.is_alive() for actor_thread in threads)
 
     def _close_on_thread(self) -> None:
         self._admit_foreign()
@@ -237,7 +235,7 @@ class LoopDispatcher(Dispatcher):
         self._watchdog.close()
         if self._calm_collector:
             collector.restore()
-        wind_up(loop, repr(self))
+        self._is_clean = wind_up(loop, repr(self), self._given_up) and self._is_clean
         pools, self._pools = self._pools, {}
         for pool in pools.values():
             # A call that blocks for ever cannot be ended; its thread is left behind rather than this one with it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any
 
 __all__ = ["new_loop", "wind_up"]
@@ -26,12 +26,18 @@ def new_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def wind_up(loop: asyncio.AbstractEventLoop, whose: str) -> None:
+def wind_up(
+    loop: asyncio.AbstractEventLoop, whose: str, given_up: Collection[asyncio.Task[Any]] = ()
+) -> bool:
     """Cancel the tasks that are left on a loop that was stopped, twice if need be, and close its async generators.
 
     Args:
         loop: The loop; it is not closed.
         whose: Names it in the log, where a task that refuses to be cancelled is named.
+        given_up: Tasks that had their time to end; they are cancelled again, and not waited for.
+
+    Returns:
+        Whether no task is left behind.
     """
     for _ in range(2):
         tasks = asyncio.all_tasks(loop)
@@ -39,12 +45,14 @@ def wind_up(loop: asyncio.AbstractEventLoop, whose: str) -> None:
             break
         for task in tasks:
             task.cancel()
-        _run(loop, asyncio.wait(tasks, timeout=_LAST_GRACE_S))
+        awaited = tasks.difference(given_up)
+        _run(loop, asyncio.wait(awaited, timeout=_LAST_GRACE_S) if awaited else asyncio.sleep(0))
     left = asyncio.all_tasks(loop)
     _run(loop, loop.shutdown_asyncgens())
     for task in left:
         logger.error(f"{task.get_name()} of {whose} refuses to be cancelled and is left behind: {task!r}")
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # it has been logged
+    return not left
 
 
 def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> None:

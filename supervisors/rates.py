@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from math import inf
 
 from attrs import field, frozen
@@ -17,7 +18,8 @@ class Rate:
     """At most `burst` at once, and in the long run `per_second`: in any `s` seconds ``burst + s * per_second``.
 
     Raises:
-        ValueError: The rate is no number above 0, or the burst no integer of at least 1.
+        ValueError: The rate is no number above 0 (from ``sys.float_info.min`` to ``sys.float_info.max``), or the burst
+            no integer of at least 1.
     """
 
     per_second: float = field()
@@ -25,13 +27,15 @@ class Rate:
 
     @per_second.validator
     def _check_rate(self, _: object, value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
-            raise ValueError(f"a rate must be a number above 0, not {value!r}")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        # What is smaller than a normal float has no finite interval; what is larger is no float.
+        if not is_number or not sys.float_info.min <= value <= sys.float_info.max:  # type: ignore[operator]
+            raise ValueError("a rate must be a number above 0")
 
     @burst.validator
     def _check_burst(self, _: object, value: object) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"a burst must be an int of at least 1, not {value!r}")
+            raise ValueError("a burst must be an int of at least 1")
 
 
 class TokenBucket:

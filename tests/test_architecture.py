@@ -229,6 +229,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "asm_actors.services",
         "asm_actors.runs.working",
         "asm_actors.tools.calling",
+        "asm_actors.tools.coroutines",
         "asm_actors.tools.mcp_actor",
         "asm_actors.tools.mcp_tools",
         "asm_actors.tools.threads",

@@ -116,8 +116,8 @@ class Registry:
         return found
 
     def exists(self, name: str) -> bool:
-        """Tell whether a manifest of that name is registered."""
-        return name in self.manifests
+        """Tell whether a manifest of that name is registered; what is no name is that of none."""
+        return isinstance(name, str) and name in self.manifests
 
     def count(self) -> int:
         """Return how many manifests are registered."""

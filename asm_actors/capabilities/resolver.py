@@ -123,9 +123,10 @@ class CapabilityResolver:
             capabilities: a manifest, or the capabilities themselves.
 
         Raises:
+            ValidationError: it is neither.
             StateError: ``missing_required_capability``; message and details name the missing types.
         """
-        found = capabilities.capabilities if isinstance(capabilities, Manifest) else tuple(capabilities)
+        found = _capabilities(capabilities)
         present = {capability.type for capability in found if capability.enabled}
         missing = [type_.value for type_ in self.required if type_ not in present]
         if missing:
@@ -167,11 +168,14 @@ def capabilities_of_type(
     """Return the enabled capabilities of one type.
 
     Raises:
+        ValidationError: these are no capabilities.
         StateError: ``invalid_capability_type``.
     """
     wanted = parse_capability_type(type_)
     return tuple(
-        capability for capability in capabilities if capability.enabled and capability.type is wanted
+        capability
+        for capability in _capabilities(capabilities)
+        if capability.enabled and capability.type is wanted
     )
 
 
@@ -179,9 +183,23 @@ def has_capability_type(capabilities: Iterable[Capability], type_: CapabilityTyp
     """Tell whether an enabled capability of that type is among these.
 
     Raises:
+        ValidationError: these are no capabilities.
         StateError: ``invalid_capability_type``.
     """
     return bool(capabilities_of_type(capabilities, type_))
+
+
+def _capabilities(values: object) -> tuple[Capability, ...]:
+    if isinstance(values, Manifest):
+        return values.capabilities
+    rule = "must be a manifest, or a list of capabilities"
+    if isinstance(values, str | bytes | Mapping | type) or not isinstance(values, Iterable):
+        raise invalid("capabilities", rule, values)
+    found = tuple(values)
+    for item in found:
+        if not isinstance(item, Capability):
+            raise invalid("capabilities", rule, item)
+    return found
 
 
 def _types(values: object, field: str) -> tuple[CapabilityType, ...]:

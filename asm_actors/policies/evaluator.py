@@ -2,7 +2,7 @@
 
 1. A call of a host's tool is asked about before it is made (`CallAsked`): it is allowed, denied, or somebody is asked.
    What was decided about a call holds, but for a grant where a limit ends the run. A grant that stands for calls like
-   it answers for the rules, not for limits.
+   it answers for the rules that asked, not for limits, nor for rules that forbid a tool.
 2. Limits are looked at with every fact that can exceed one. The time has a timer besides (`deadline_us`), so that it is
    not needed that anything happens; waiting for somebody's decision counts as time.
 3. A violation is told once per kind, subject and action. What follows is decided by the policy's `on_violation`:
@@ -252,7 +252,9 @@ class Evaluator:
         if fact.approval is not None:
             return self._decided(fact, fact.approval, exceeded)
         forbidden = (
-            None if fact.standing is not None else self._forbidden(fact.tool_name, self._denial_action)
+            None
+            if self._is_lifted_by(fact.standing)
+            else self._forbidden(fact.tool_name, self._denial_action)
         )
         found = [*([] if forbidden is None else [forbidden]), *exceeded]
         untold = self._untold(found)
@@ -265,6 +267,16 @@ class Evaluator:
             return [*untold, AskApproval(self._request(fact, found, exceeded))]
         fails_run = bool(exceeded) or self.policy.on_denied is OnDenied.FAIL
         return [*untold, Deny(fact.call_id, "; ".join(one.text for one in found), fails_run)]
+
+    def _is_lifted_by(self, grant: Approval | None) -> bool:
+        """Whether a grant that stands for a call also stands over rules that forbid it.
+
+        It does if that was the question, and nowhere where nobody would be asked: a run may have a policy that is
+        stricter than that of the run in which somebody allowed the call.
+        """
+        if grant is None or self.policy.on_violation is not OnViolation.REQUEST_APPROVAL:
+            return False
+        return grant.violation_kind == ViolationKind.TOOL_DENIED
 
     @property
     def _denial_action(self) -> Action:

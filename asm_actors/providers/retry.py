@@ -10,13 +10,14 @@ Two rules:
 
 from __future__ import annotations
 
-import math
 from typing import Protocol
 
 import tenacity
 from attrs import Attribute, field, frozen
 
-from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.errors import AsmError
+from asm_actors.jsonable import shown
+from asm_actors.serialization import check_number, invalid
 
 __all__ = ["RandomSource", "RetryPolicy"]
 
@@ -30,17 +31,14 @@ class RandomSource(Protocol):
 
 
 def _check_seconds(_instance: object, attribute: Attribute[float], value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise _invalid(f"{attribute.name} is a finite number of at least 0, not {value!r:.80}")
+    check_number(value, f"retry.{attribute.name}")
 
 
 def _check_attempts(_instance: object, _attribute: Attribute[int], value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise _invalid(f"max_attempts counts the first try too: at least 1, not {value!r:.80}")
-
-
-def _invalid(message: str) -> AsmError:
-    return AsmError(ErrorCode.VALIDATION_ERROR, message)
+        raise invalid(
+            "retry.max_attempts", "counts the first try too, and must be an integer of at least 1", value
+        )
 
 
 @frozen(kw_only=True)
@@ -71,9 +69,10 @@ class RetryPolicy:
 
     def __attrs_post_init__(self) -> None:
         if self.multiplier < 1:
-            raise _invalid(f"multiplier is at least 1, not {self.multiplier!r}")
+            raise invalid("retry.multiplier", "must be at least 1", self.multiplier)
         if self.maximum < self.initial:
-            raise _invalid(f"maximum ({self.maximum!r}) is at least initial ({self.initial!r})")
+            rule = f"must be at least initial, which is {shown(self.initial)}"
+            raise invalid("retry.maximum", rule, self.maximum)
 
     def delay(self, attempt: int, error: BaseException, random: RandomSource) -> float | None:
         """Return the seconds to wait before the next try, or None to give up.

@@ -114,6 +114,8 @@ class Router:
             raise invalid("breaker", "must be true, false, or a CircuitBreaker", breaker)
         if timeout is not None and not check_number(timeout, "timeout"):
             raise invalid("timeout", "must be more than 0 seconds", timeout)
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+            raise invalid("seed", "must be an integer", seed)
         self.name = check_id(name, "name")
         self.timeout = timeout
         self.resumable = False

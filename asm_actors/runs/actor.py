@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from typing import Any
 
 from asm_actors.effects import (
@@ -38,6 +39,7 @@ from asm_actors.sessions.session import Session
 from asm_actors.slot_keys import priority_of
 from asm_actors.tools.calling import call_tool
 from asm_actors.tools.context import ToolContext
+from asm_actors.tools.coroutines import Leash
 from asm_actors.tools.threads import ToolThreads
 from asm_actors.workspace.watching import Stop
 from supervisors import Actor, Down
@@ -91,6 +93,8 @@ class RunActor(Actor):
         self._pause = LOOK_AGAIN_S
         # The calls of tools that are under way, by their ids.
         self._tool_tasks: dict[str, asyncio.Task[Any]] | None = None
+        # Of these, the ones whose coroutines do not end.
+        self._given_up: set[str] | None = None
         # What is needed before the first turn, and after the last one; few runs need anything.
         self._session = session
         self._working: Stop | None = None
@@ -205,7 +209,8 @@ class RunActor(Actor):
             threads = ToolThreads(self.dispatcher, self._services.tool_threads)
             self._services.directory.tool_threads = threads
         context = None if tool.context_parameter is None else self._tool_context(effect.call_id)
-        output, error = await call_tool(tool, effect.input, threads, context)
+        leash = Leash(self._patience_with_tools, partial(self._give_up, effect.call_id))
+        output, error = await call_tool(tool, effect.input, threads, context, leash)
         assert self._tool_tasks is not None
         del self._tool_tasks[effect.call_id]
         self._step(core.ToolEnded(effect.call_id, output, error))
@@ -217,15 +222,30 @@ class RunActor(Actor):
         path = (workspace.get("path") or os.getcwd()) if workspace.get("enabled") else None  # noqa: PTH109
         return ToolContext(run.session_id, run.id, call_id, call.attempt, self.state.request.agent_id, path)
 
+    def _patience_with_tools(self) -> float:
+        """Seconds that a coroutine which was cancelled may take to end."""
+        services = self._services
+        patience = services.config.task_shutdown_timeout_ms / 1000
+        at_stop = services.directory.tool_patience
+        return patience if at_stop is None else min(patience, at_stop)
+
+    def _give_up(self, call_id: str, task: asyncio.Task[Any]) -> None:
+        if self._given_up is None:
+            self._given_up = set()
+        self._given_up.add(call_id)
+        self._services.dispatcher.give_up(task)
+
     async def _stop_tools(self) -> None:
-        """Cancel what is under way. Coroutines are awaited; threads cannot be stopped and are left, by name."""
+        """Cancel what is under way. Coroutines are awaited for a time; what cannot be stopped is left, by name."""
         tasks = dict(self._tool_tasks or {})
         for task in tasks.values():
             task.cancel()
         if tasks:
             await asyncio.wait(tasks.values())
-        calls, tools = self.state.calls, self.state.tools
-        left = [call_id for call_id in tasks if not tools[calls[call_id].name].is_async]
+        calls, tools, given_up = self.state.calls, self.state.tools, self._given_up or ()
+        left = [
+            call_id for call_id in tasks if call_id in given_up or not tools[calls[call_id].name].is_async
+        ]
         self._step(core.ToolsStopped([call_id for call_id in left if calls[call_id].answer is None]))
 
     # --- The provider ------------------------------------------------------------------------------------------

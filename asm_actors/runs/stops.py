@@ -27,8 +27,8 @@ from asm_actors.runs.unfinished import ENDING
 __all__ = ["HANDLERS", "STOP_PATIENCE_S", "finish_stop", "stop"]
 
 STOP_PATIENCE_S: Final = 30.0
-"""How long a provider may take to close a stream, and tools to end that were cancelled: the time in which a stubborn
-process tree is killed, and more."""
+"""How long a provider may take to close a stream: the time in which a stubborn process tree is killed, and more. Tools
+have their own time (`task_shutdown_timeout_ms`), and this at most."""
 
 _STOPPING: Final = frozenset({Phase.STOPPING, Phase.STOPPING_CALLS, Phase.STOPPING_WORK})
 

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from asm_actors.events import EventType
 from asm_actors.journal.append import EMPTY, Draft
-from asm_actors.jsonable import stringify_keys
+from asm_actors.jsonable import INT_MAX, stringify_keys
 from asm_actors.providers.items import (
     Item,
     MessageDone,
@@ -167,6 +167,7 @@ def drafts_of(
 
 _new = tuple.__new__
 _STREAMED = EventType.MESSAGE_STREAMED
+_MOST_USD = 1e12
 # Nothing that an answer is made of.
 _PREAMBLE = frozenset({TurnStarted, Usage, Raw})
 _Made = tuple[EventType, dict[str, Any]] | None
@@ -205,12 +206,17 @@ def _tool_call_ended(turn: Turn, item: ToolCallEnded) -> _Made:
     return kind, {"tool_call_id": item.id, "tool_name": item.name, "tool_output": item.output}
 
 
+def _count(value: Any) -> int:
+    """What a provider calls a number of tokens; 0 if it is none."""
+    return value if type(value) is int and 0 <= value <= INT_MAX else 0
+
+
 def _usage(turn: Turn, item: Usage) -> _Made:
     # Totals of the turn so far: told once, when the turn is over.
-    usage = {"input_tokens": item.input_tokens, "output_tokens": item.output_tokens}
+    usage = {"input_tokens": _count(item.input_tokens), "output_tokens": _count(item.output_tokens)}
     if item.cache_read_tokens or item.cache_creation_tokens:
-        usage["cache_read_tokens"] = item.cache_read_tokens
-        usage["cache_creation_tokens"] = item.cache_creation_tokens
+        usage["cache_read_tokens"] = _count(item.cache_read_tokens)
+        usage["cache_creation_tokens"] = _count(item.cache_creation_tokens)
     turn.usage = usage
     return None
 
@@ -225,6 +231,9 @@ def _message_done(turn: Turn, item: MessageDone) -> _Made:
 
 
 def _turn_done(turn: Turn, item: TurnDone) -> _Made:
+    cost = item.cost_usd
+    if cost is not None and (type(cost) not in (int, float) or not 0 <= cost < _MOST_USD):
+        item = item._replace(cost_usd=None)  # no price: it would spoil every sum that it is part of
     turn.done = item
     return None
 

@@ -13,6 +13,7 @@ COPIED = ("agent_id", "provider", "context", "metadata", "tags")
 """Fields that a fork has from its parent, unless its maker says otherwise."""
 
 _CONTINUATION = "provider_sessions"
+_GRANTS = "grants"
 
 
 def fork_of(store: Store, wanted: Session, at: int | None, given: frozenset[str]) -> Session:
@@ -40,7 +41,9 @@ def fork_of(store: Store, wanted: Session, at: int | None, given: frozenset[str]
     at = parent.last_sequence if at is None else check_place(parent.id, at, parent.last_sequence)
     source = parent if at == parent.last_sequence else without_continuation(parent)
     copied = {name: getattr(source, name) for name in COPIED if name not in given}
-    return wanted.replace(forked_at=at, last_sequence=at, **copied)
+    # What its runs may do holds for those of a fork too; what somebody granted was granted to that session.
+    options = {name: value for name, value in parent.options.items() if name != _GRANTS} | wanted.options
+    return wanted.replace(forked_at=at, last_sequence=at, options=options, **copied)
 
 
 def without_continuation(session: Session) -> Session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Unpack
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal.lineage import check_place
@@ -18,6 +18,7 @@ from asm_actors.sessions.carrying import Carrying, chosen
 from asm_actors.sessions.delivery import Delivery, ask_sessions
 from asm_actors.sessions.door import check_names, known_provider
 from asm_actors.sessions.forking import fork_of, without_continuation
+from asm_actors.sessions.options import SessionOptions, session_options
 from asm_actors.sessions.requests import Claim, Deliver
 from asm_actors.sessions.session import Session
 from asm_actors.transcripts.reading import read_transcript
@@ -43,6 +44,7 @@ class HistoryOperations(Carrying):
         metadata: Mapping[str, Any] | None = None,
         tags: Iterable[str] | None = None,
         idempotency_key: str | None = None,
+        **options: Unpack[SessionOptions],
     ) -> Future[Session]:
         """Make a session that begins with the history of another one, up to one of its events, and goes on by itself.
 
@@ -63,6 +65,8 @@ class HistoryOperations(Carrying):
             metadata: Other facts, JSON.
             tags: Other labels.
             idempotency_key: A repeated call with the same key returns the same fork.
+            **options: What it says about its runs (`SessionOptions`), one by one in the place of what the parent says.
+                Grants that stand for the whole of the parent are not taken over.
 
         Returns:
             The fork, pending, once it is durable.
@@ -92,6 +96,7 @@ class HistoryOperations(Carrying):
             tags=() if tags is None else tags,
             provider=None if provider is None else known_provider(services, provider),
             idempotency_key=idempotency_key,
+            options=session_options(options, services.tools) if options else None,
         )
         key = wanted.idempotency_key
         check_names(services, wanted, has_chosen_id=id is not None)

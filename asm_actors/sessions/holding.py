@@ -55,7 +55,7 @@ def _taken_in(state: SessionState, entry: RunEntry, message: RunHolds, now: int)
     if message.run.status is RunStatus.PAUSED:
         return stood_still(state, entry, message, now)
     entry.run, entry.is_recorded = entry.noted(message.run), True
-    entry.progress, entry.phase, entry.is_cut = message.progress, Phase.HELD, False
+    entry.progress, entry.phase = message.progress, Phase.HELD
     state.n_started -= 1
     effects: list[Effect] = [Write(message.drafts, None, (entry.run,))]
     if entry.stopping is not None:

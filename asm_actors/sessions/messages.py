@@ -179,6 +179,8 @@ class ForkSession(NamedTuple):
     """Other labels."""
     idempotency_key: str | None = None
     """A repeated fork with the same key gives the same session."""
+    options: Mapping[str, Any] | None = None
+    """What it says about its runs: `SessionOptions`, one by one in the place of what this session says."""
 
 
 class CreateRun(NamedTuple):

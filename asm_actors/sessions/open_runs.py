@@ -78,7 +78,7 @@ class RunEntry:
     approval: dict[str, Any] | None = None
     """What somebody is to be asked when it is cancelled for that (`cancel_for_approval`)."""
     is_cut: bool = False
-    """Whether it stands still since it was taken up again: the stream of its earlier life may be open for a moment."""
+    """Whether it was taken up again: if it stands still since, the stream of its earlier life may still be open."""
     decided: dict[str, str] | None = None
     """By id of a call that somebody was asked about: ``requested``, ``granted`` or ``denied``."""
 

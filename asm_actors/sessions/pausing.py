@@ -119,7 +119,7 @@ def answered_with(run: Run, then: Sequence[Then]) -> list[Then]:
 def stood_still(state: SessionState, entry: RunEntry, message: RunHolds, now: int) -> list[Effect]:
     """Take in the last word of a run's actor that stands still; what it was told meanwhile counts."""
     entry.run, entry.is_recorded = message.run.with_status(RunStatus.RUNNING, now), True
-    entry.progress, entry.phase, entry.is_cut = message.progress, Phase.HELD, False
+    entry.progress, entry.phase = message.progress, Phase.HELD
     state.n_started -= 1
     if entry.stopping is not None:
         return [Write(message.drafts, None, (entry.run,)), *end_as_told(state, entry, now)]

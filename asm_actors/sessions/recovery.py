@@ -124,6 +124,7 @@ def _holds(entry: RunEntry, progress: Progress | None) -> bool:
     """Keep a run waiting that waited for a decision; return whether there is one to wait for."""
     entry.progress = progress
     book_from(entry, progress)
+    entry.is_cut = entry.run.recoveries > 0
     if entry.run.status is RunStatus.PAUSED or (progress is not None and progress.undecided):
         entry.phase = Phase.HELD
         return True
@@ -230,6 +231,12 @@ def _take_up(
         return effects + state.start_next()
     if entry.pausing is not None:
         state.n_started -= 1
+        if entry.run.status is RunStatus.PENDING:
+            # It had not begun: it waits in its session, like others that have not.
+            entry.progress = Progress() if entry.progress is None else entry.progress
+            entry.phase, entry.pausing = Phase.QUEUED, None
+            state.queue.put_back((entry.run.id,))
+            return [*effects, *state.start_next()]
         return [*effects, *stand_still(state, entry, (), entry.pausing, now), *state.start_next()]
     entry.phase = Phase.STARTED
     entry.life += 1

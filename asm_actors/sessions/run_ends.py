@@ -160,10 +160,12 @@ def _tell_to_end(state: SessionState, entry: RunEntry, message: Any) -> list[Eff
         state.queue.remove(entry.run.id)
         if entry.phase is Phase.RECOVERING:
             state.n_started -= 1  # counted again as it starts
-        elif entry.phase is Phase.HELD:
-            # For its actor it goes on, and is stopped at once.
-            entry.run = entry.run.replace(status=RunStatus.RUNNING)
+        run = entry.run
+        if run.status is RunStatus.PAUSED:
+            # For its actor it goes on, and is stopped at once; on record it stands still until it is over.
+            entry.run = run.replace(status=RunStatus.RUNNING)
         effects.append(state.start(entry))
+        entry.run = run
     return [*effects, ToRun(entry.run.id, message)]
 
 

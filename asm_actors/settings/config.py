@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, Self
 
 from attrs import Attribute, fields, frozen
@@ -30,6 +29,7 @@ from asm_actors.redaction.settings import Redaction
 from asm_actors.routing.breaker import CircuitBreaker
 from asm_actors.serialization import invalid
 from asm_actors.settings.fields import Settings
+from asm_actors.settings.reading import check_file
 from asm_actors.settings.rules import Rule
 from asm_actors.settings.sources import DEFAULT_SOURCE, gather, unknown
 from asm_actors.workspace.command import Command
@@ -62,8 +62,8 @@ class Config(Settings):
             overrides: Values that stand over all others, by name.
 
         Raises:
-            ValidationError: A name is unknown, a value is not legal, or the file cannot be read; the message names the
-                file or the variable, and says what is legal. It shows no secret.
+            ValidationError: A name is unknown, a value is not legal, the file cannot be read, or an argument is of
+                another type; the message names the file or the variable, and says what is legal. It shows no secret.
         """
         return cls.load_with_sources(path, env, overrides)[0]
 
@@ -75,8 +75,9 @@ class Config(Settings):
         overrides: Mapping[str, Any] | None = None,
     ) -> tuple[Self, dict[str, str]]:
         """As `load`; also tells by name where each value is from: a file, a variable, ``override``, or ``default``."""
-        where = None if path is None else Path(path)
-        found = gather(_rules(), where, os.environ if env is None else env, overrides or {})
+        where = None if path is None else check_file(path, "path")
+        variables = os.environ if env is None else env
+        found = gather(_rules(), where, variables, {} if overrides is None else overrides)
         config = cls(**{name: value for name, (value, _) in found.items()})
         return config, {
             attribute.name: found[attribute.name][1] if attribute.name in found else DEFAULT_SOURCE

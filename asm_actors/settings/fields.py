@@ -192,7 +192,7 @@ class Settings:
     task_shutdown_timeout_ms: float = setting(
         defaults.TASK_SHUTDOWN_TIMEOUT * 1000,
         rules.milliseconds(may_be_0=False),
-        "How long a provider, and a one-shot stream that is closed, may take to stop.",
+        "How long a provider, a one-shot stream that is closed, and a tool's coroutine may take to stop.",
     )
     await_run_timeout_ms: float | None = setting(
         None,

@@ -6,7 +6,6 @@ theirs is redacted: it may be a secret that was put in the wrong place.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
@@ -17,9 +16,11 @@ from attrs import Attribute, Converter, field, frozen
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.jsonable import INT_MAX
+from asm_actors.keyed_limits import LEAST_RATE, MOST_RATE, RATE
 from asm_actors.redaction.redactor import Redactor
 from asm_actors.redaction.settings import Redaction
 from asm_actors.serialization import check_text, json_map
+from asm_actors.settings.reading import read_json
 
 __all__ = [
     "Rule",
@@ -150,14 +151,16 @@ def integer(least: int, most: int = INT_MAX, *, optional: bool = False) -> Rule:
 
 
 def rate() -> Rule:
-    """A number greater than 0, or None."""
+    """How often something may be in a second (see `asm_actors.keyed_limits`), or None."""
 
     def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise _Wrong
+        if not LEAST_RATE <= value <= MOST_RATE:
             raise _Wrong
         return float(value)
 
-    return _or_none(Rule("a number greater than 0", check, float))
+    return _or_none(Rule(RATE, check, float))
 
 
 def keyed(what: str, check_one: Callable[[object, str], Any]) -> Rule:
@@ -174,7 +177,7 @@ def keyed(what: str, check_one: Callable[[object, str], Any]) -> Rule:
         except AsmError as error:
             raise _Wrong(error.message) from None
 
-    rule = Rule(f"a number of {what}, a map with one for each key", check, json.loads, is_map=True)
+    rule = Rule(f"a number of {what}, a map with one for each key", check, read_json, is_map=True)
     return _or_none(rule, "for no limit")
 
 
@@ -197,7 +200,8 @@ def _duration(unit: str, longest: float, *, least: float, optional: bool) -> Rul
     def check(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise _Wrong
-        if not math.isfinite(value) or not (value >= least if least == 0 else value > 0) or value > longest:
+        # Compared before anything is made of it: an integer may be more than a float can hold.
+        if not (value >= least if least == 0 else value > 0) or not value <= longest:
             raise _Wrong
         return float(value)
 
@@ -331,7 +335,7 @@ def map_for(
             raise _Wrong(error.message) from None
         return found
 
-    rule = Rule(f"a map of {what}", check, json.loads, is_map=True, is_quiet=quiet)
+    rule = Rule(f"a map of {what}", check, read_json, is_map=True, is_quiet=quiet)
     return _or_none(rule, "without") if optional else rule
 
 
@@ -346,7 +350,7 @@ def _list_reader(of_one: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _json_list(value: str) -> list[Any]:
-    found = json.loads(value)
+    found = read_json(value)
     if not isinstance(found, list):
         raise ValueError  # noqa: TRY004 - as for any text that cannot be read
     return found

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,7 +15,9 @@ from typing import Any, Final, TypeAlias
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.jsonable import jsonable, shown
+from asm_actors.serialization import invalid
 from asm_actors.settings.absent import ABSENT
+from asm_actors.settings.reading import read_json, read_map
 from asm_actors.settings.rules import Rule
 
 __all__ = ["DEFAULT_SOURCE", "PREFIX", "RESERVED", "gather", "unknown"]
@@ -45,9 +46,13 @@ def gather(rules: Rules, path: Path | None, env: Mapping[str, str], overrides: M
     Raises:
         ValidationError: As told at `Config.load`.
     """
+    if not isinstance(env, Mapping) or not all(isinstance(name, str) for name in env):
+        raise invalid("env", "must be a map from names of variables to their texts", env)
+    if not isinstance(overrides, Mapping):
+        raise invalid("overrides", "must be a map from settings to values", overrides)
     found: Found = {}
     if path is not None:
-        for name, value in _read(path).items():
+        for name, value in read_map(path).items():
             found[name] = (_checked(rules, name, value, str(path)), str(path))
     _take_variables(rules, env, found)
     for name, value in overrides.items():
@@ -80,41 +85,19 @@ def _refused(source: str, message: str, name: str | None = None) -> AsmError:
     return AsmError(ErrorCode.VALIDATION_ERROR, f"{source}: {message}", details=details)
 
 
-# --- The file -------------------------------------------------------------------------------------------------------
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        text = path.read_bytes().decode()
-    except FileNotFoundError:
-        raise _refused(str(path), "there is no such file") from None
-    except UnicodeDecodeError as error:
-        raise _refused(str(path), f"it is no text in UTF-8 (byte {error.start})") from None
-    except OSError as error:
-        raise _refused(str(path), f"it cannot be read: {error.strerror}") from None
-    kind, loads = ("JSON", json.loads) if path.suffix.lower() == ".json" else ("TOML", tomllib.loads)
-    try:
-        found = loads(text)
-    except json.JSONDecodeError as error:
-        raise _refused(str(path), f"line {error.lineno} is no {kind}: {error.msg}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise _refused(str(path), f"it is no {kind}: {error}") from None
-    except RecursionError:
-        raise _refused(str(path), "it is nested too deep") from None
-    if not isinstance(found, Mapping):
-        raise _refused(str(path), "it must hold a map from settings to values")
-    return found
-
-
 # --- The environment ------------------------------------------------------------------------------------------------
 
 
 def _take_variables(rules: Rules, env: Mapping[str, str], found: Found) -> None:
     entries: dict[str, dict[str, list[str]]] = {}
     for variable in sorted(env):
+        if not variable.startswith(PREFIX) or variable in RESERVED:
+            continue
         text = env[variable]
+        if not isinstance(text, str):
+            raise _refused(variable, f"must be a text, not {shown(text)}")
         # An empty variable is how a shell unsets one for a command.
-        if not variable.startswith(PREFIX) or variable in RESERVED or not text.strip():
+        if not text.strip():
             continue
         name, *keys = variable.removeprefix(PREFIX).split(_NESTED)
         name = name.lower()
@@ -157,6 +140,6 @@ def _set_entry(whole: dict[str, Any], keys: list[str], text: str) -> None:
             below = inner[key] = {}
         inner = below
     try:
-        inner[last] = json.loads(text)
+        inner[last] = read_json(text)
     except (ValueError, RecursionError):
         inner[last] = text

@@ -1,9 +1,9 @@
 """What the provider and the tools of a flow do, in the life that is killed and in the one that finishes the flow.
 
 A run's input says what it is asked to do: ``turns`` are lists of calls ``[tool, key]``, whose ids are ``c1.0``,
-``c1.1`` …; after them it says that it is done. Where the first life is to stay until it is killed, it waits at a `Spot`:
-in the turn that ``stays`` names, while a stream that ``clings`` is being closed, and in calls whose keys end with ``!``
-(or with ``?``, if they are not to be cancelled either).
+``c1.1`` …; after them it says that it is done. Where the first life is to stay until it is killed it waits at a
+`Spot`: in the turn that ``stays`` names, while a stream that ``clings`` is being closed, and in calls whose keys end
+with ``!`` (or with ``?``, if they are not to be cancelled either).
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class Provider(asm.ScriptedProvider):
         finally:
             await inner.aclose()
             if self.spot is not None and self._asked(request).get("clings"):
+                self.spot.reached.set()
                 await self.spot.hold_out()
 
     @staticmethod

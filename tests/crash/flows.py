@@ -151,8 +151,8 @@ class Stage:
 
     def session_paused(self):
         self.asked()
-        self.submit(run="run_2")
         self.sessions.pause_session("ses_1")
+        self.submit(run="run_2")
         self.sessions.grant_approval("run_1", "c1.0")
         self.said("run_paused")
 
@@ -246,6 +246,7 @@ class Stage:
         self.session()
         self.submit(asked={"stays": 2, "misses": 1}, output_schema={"type": "object", "required": ["n"]})
         self.stays()
+        self.said("turn_completed")
 
 
 def main():

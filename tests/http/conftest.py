@@ -36,10 +36,10 @@ class Story:
 class Served:
     """A system on the blocking surface with one provider, ``claude``, and its journal on disk."""
 
-    def __init__(self, path, base_url, *, key=KEY, limits=None):
+    def __init__(self, path, base_url, *, key=KEY, limits=None, **options):
         self.path = path
         provider = asm.AnthropicProvider("claude-test", api_key=key, base_url=base_url)
-        self.system = asm.ActorSystem.start(path, {"claude": provider}, limits, retry=RETRY)
+        self.system = asm.ActorSystem.start(path, {"claude": provider}, limits, retry=RETRY, **options)
         self.sessions = self.system.sessions
 
     def session(self):

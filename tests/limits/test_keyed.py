@@ -6,10 +6,12 @@ import pytest
 
 from asm_actors.config import Limits
 from asm_actors.errors import ValidationError
+from asm_actors.journal.search import RunSearch
 from asm_actors.keyed_limits import limit_for
 from asm_actors.runs.run import Run
 from asm_actors.sessions.session import Session
 from asm_actors.slot_keys import SlotKeys, pool_name, priority_of
+from asm_actors.testing.system import SimulatedSystem
 from supervisors.rates import Rate
 from supervisors.slots import Keys
 
@@ -48,7 +50,7 @@ def test_a_rate_by_key_is_taken_and_read_back(field, value):
 
 @pytest.mark.parametrize("field", [*COUNTS, *RATES])
 @pytest.mark.parametrize(
-    "value", [0, -1, True, "5", [], {"a": 0}, {"a": True}, {1: 1}, {"": 1}, {"a": {"b": 1}}]
+    "value", [0, -1, True, "5", [], {"a": 0}, {"a": True}, {1: 1}, {"": 1}, {"a": {"b": 1}}, {"\ud800": 1}]
 )
 def test_anything_else_is_refused_by_name(field, value):
     with pytest.raises(ValidationError, match=rf"limits\.{field}"):
@@ -62,6 +64,8 @@ def test_anything_else_is_refused_by_name(field, value):
         ("tenant_tag_prefix", None),
         ("max_run_starts_per_second", 0),
         ("max_run_starts_per_second", float("inf")),
+        ("max_run_starts_per_second", 10**4000),
+        ("tenant_tag_prefix", "\ud800"),
         ("run_start_burst", 0),
         ("run_start_burst", 1.5),
         ("max_waiting_runs", -1),
@@ -71,6 +75,24 @@ def test_anything_else_is_refused_by_name(field, value):
 def test_what_is_no_limit_of_the_whole_is_refused_by_name(field, value):
     with pytest.raises(ValidationError, match=rf"limits\.{field} must be"):
         Limits(**{field: value})
+
+
+@pytest.mark.parametrize("field", ["max_run_starts_per_second", *RATES])
+@pytest.mark.parametrize("rate", [10**400, 10**30, 1e10, 5e-324, 1e-310, 1e-7, float("nan")])
+def test_a_rate_with_which_nothing_would_ever_begin_or_nobody_can_count_is_refused(field, rate):
+    for value in (rate, {"a": rate}):
+        with pytest.raises(ValidationError, match=rf"limits\.{field}"):
+            Limits(**{field: value})
+
+
+@pytest.mark.parametrize("rate", [1e-6, 1e9, 10**9])
+def test_with_the_lowest_and_the_highest_rate_a_run_begins_at_once(rate):
+    limits = Limits(max_run_starts_per_second=rate, max_run_starts_per_second_per_agent={"*": rate})
+    with SimulatedSystem(limits=limits) as system:
+        system.operations.submit_run(system.active_session().id, "Hello")
+        system.settle()
+        (found,) = system.store.search_runs(RunSearch()).runs
+        assert found.status == "completed"
 
 
 def test_a_map_is_copied():

@@ -140,6 +140,9 @@ def test_any_wait_lies_between_what_was_asked_and_the_bounds(attempt, initial, g
         {"multiplier": float("nan")},
         {"jitter": -0.1},
         {"max_retry_after": -1},
+        {"max_retry_after": 10**400},
+        {"initial": 10**5000},
+        {"max_attempts": -(10**5000)},
     ],
 )
 def test_fields_out_of_range_are_refused(fields):

@@ -634,6 +634,8 @@ def test_without_a_clock_the_loop_s_time_counts(bench, says):
         ({"a": ScriptedProvider()}, {"breaker": 5}),
         ({"a": ScriptedProvider()}, {"timeout": 0}),
         ({"a": ScriptedProvider()}, {"name": ""}),
+        ({"a": ScriptedProvider()}, {"seed": []}),
+        ({"a": ScriptedProvider()}, {"seed": "x"}),
     ],
 )
 def test_malformed_arguments_are_refused(targets, options):

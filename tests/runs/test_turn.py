@@ -137,3 +137,18 @@ def test_the_completed_event_tells_reason_turns_usage_and_cost():
         "token_usage": {"input_tokens": 1},
         "total_cost_usd": 0.5,
     }
+
+
+@pytest.mark.parametrize("number", [-1, True, "5", 1.5, float("nan"), 10**400, None])
+def test_what_is_no_number_of_tokens_counts_as_none(number):
+    turn = Turn()
+    drafts_of(turn, [Usage(number, 7, number, number)], 0, "run_1", None, None)
+    assert turn.usage["input_tokens"] == 0
+    assert turn.usage["output_tokens"] == 7
+
+
+@pytest.mark.parametrize("cost", [-1.0, True, "5", float("nan"), float("inf"), 10**400])
+def test_what_is_no_price_is_not_known(cost):
+    turn = Turn()
+    drafts_of(turn, [TurnDone(cost_usd=cost)], 0, "run_1", None, None)
+    assert turn.cost_usd is None

@@ -77,6 +77,10 @@ MALFORMED = [
     ("max_parallel_sessions", 0), ("max_parallel_runs", "50"), ("max_queued_runs", -1), ("max_queued_runs", 1 << 65),
     ("max_runs_per_agent", {"a": 0}), ("max_runs_per_agent", "x"), ("tenant_tag_prefix", ""),
     ("max_run_starts_per_second", 0), ("max_run_starts_per_second_per_agent", {"": 1}),
+    ("max_run_starts_per_second", 10**400), ("max_run_starts_per_second", 5e-324),
+    ("max_run_starts_per_second_per_agent", 10**30), ("max_run_starts_per_second_per_agent", {"\ud800": 1}),
+    ("linger", 10**400), ("patience", 10**4000), ("stream_idle_timeout_ms", 10**400), ("sticky_session_ttl_ms", 10**400),
+    ("await_run_timeout_ms", -(10**400)),
     ("telemetry_enabled", "yes"), ("redaction_enabled", 1), ("redaction_patterns", ["("]),
     ("redaction_patterns", "abc"), ("redaction_patterns", [""]), ("redaction_mode", "add"),
     ("redaction_replacement", ""), ("redaction_max_depth", 0),
@@ -246,6 +250,20 @@ def test_what_another_source_stands_over_is_checked_too(tmp_path):
             "has no meaning here: the journal is no SQL database",
         ),
         ({"path": "/no/such/file.toml"}, "/no/such/file.toml: there is no such file"),
+        ({"path": 5}, "path must be the path of a file, as text or a pathlib.Path, not 5"),
+        ({"path": b"asm.toml"}, "path must be the path of a file"),
+        ({"path": ""}, "path must be the path of a file"),
+        ({"path": "a\0b"}, "path must be a path that the file system can hold"),
+        ({"path": "\ud800"}, "path must be a path that the file system can hold"),
+        ({"env": {"ASM_PATIENCE": 5}}, "ASM_PATIENCE: must be a text, not 5"),
+        ({"env": {5: "x"}}, "env must be a map from names of variables to their texts"),
+        ({"env": [1]}, "env must be a map from names of variables to their texts"),
+        (
+            {"env": {"ASM_MAX_RUNS_PER_AGENT": '{"a": 1, "a": 2}'}},
+            "ASM_MAX_RUNS_PER_AGENT: max_runs_per_agent must be",
+        ),
+        ({"overrides": "x"}, "overrides must be a map from settings to values, not 'x'"),
+        ({"overrides": []}, "overrides must be a map from settings to values"),
     ],
 )
 def test_what_nobody_knows_is_refused(given_, told):
@@ -260,6 +278,14 @@ def test_what_nobody_knows_is_refused(given_, told):
         ("a.json", b"[1]", "it must hold a map from settings to values"),
         ("a.toml", b"\xff", "it is no text in UTF-8 (byte 0)"),
         ("a.json", b"[" * 100_000, "it is nested too deep"),
+        ("a.json", b'{"max_queued_runs": ' + b"9" * 5000 + b"}", "it holds a number that is too long"),
+        ("a.toml", b"max_queued_runs = " + b"9" * 5000, "it holds a number that is too long"),
+        ("a.json", b'{"linger": ' + b"9" * 400 + b"}", "linger must be a number of seconds"),
+        (
+            "a.json",
+            b'{"policy": {"name": "a", "name": "b"}}',
+            "it is no JSON: the key 'name' stands twice in one map",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_read_is_told_as_such(tmp_path, name, text, told):

@@ -109,6 +109,8 @@ class FlowCaller(Caller):
         if rng.random() < 0.2:
             options["output_schema"] = {"type": "object", "required": ["n"]}
             given["misses"] = rng.choice((0, 0, 1, 2, 3))
+        if self.world.folder is not None and rng.random() < 0.5:
+            options["workspace"] = self.world.files_of(session_id)
         options["on_unknown_outcome"] = rng.choice(("ask", "ask", "report", "fail"))
         options["on_restart"] = rng.choice(("resume", "resume", "resume", "retry", "fail"))
         options["priority"] = rng.choice((0, 0, -1, 2))

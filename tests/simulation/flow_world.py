@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 from typing import Any
 
 from asm_actors.errors import ErrorCode
 from asm_actors.events import EventType
 from asm_actors.journal.query import EventFilter
+from asm_actors.providers.anthropic_request import api_messages
 from asm_actors.providers.base import TurnRequest
 from asm_actors.providers.script import Script, crash, fail, sleep, stall, text, tool_call, usage
 from asm_actors.runs.run import Run, RunStatus
@@ -57,8 +59,10 @@ class FlowStore(WatchedStore):
 
     def _is_cut(self, run: Run) -> bool:
         """Whether its actor has just crashed: then its stream is closed behind it."""
-        events = self.read_session(run.session_id, EventFilter(run_ids=run.id))
-        return any(event.type is EventType.RUN_RECOVERED for event in events[-2:])
+        for event in reversed(self.read_session(run.session_id, EventFilter(run_ids=run.id))):
+            if event.type not in (EventType.RUN_PAUSED, EventType.RUN_RESUMED):
+                return event.type is EventType.RUN_RECOVERED
+        return False
 
 
 class FlowWorld(World):
@@ -67,11 +71,12 @@ class FlowWorld(World):
     Attributes:
         calling: By run, how many of its calls are at work.
         made: How often each attempt of a call was made.
-        deadlines: By run, when it was submitted and how long it may take, in seconds on the clock.
+        folder: Where runs with files work; None: there are none.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, folder: Path | None = None) -> None:
         super().__init__(seed)
+        self.folder = folder
         self.store: FlowStore = FlowStore(self.clock, self.fault)  # type: ignore[assignment]
         self.store.calling = lambda run_id: self.calling[run_id] > 0
         self.calling: Counter[str] = Counter()
@@ -98,8 +103,23 @@ class FlowWorld(World):
             Tool("look", "Look.", _SCHEMA, look, safe_to_repeat=True, timeout=None),
         ]
 
+    def files_of(self, name: str) -> dict[str, Any]:
+        """The option ``workspace`` of a run, with a directory of this name."""
+        assert self.folder is not None
+        tree = self.folder / name
+        tree.mkdir(exist_ok=True)
+        return {
+            "enabled": True,
+            "path": str(tree),
+            "strategy": "hash",
+            "store_path": str(self.folder / "copies"),
+            "rollback_on_failure": True,
+        }
+
     async def _make(self, name: str, key: str, context: ToolContext) -> str:
         self._check_call(name, key, context)
+        if context.workspace_path is not None:
+            (Path(context.workspace_path) / f"{name}-{key}").write_text(context.run_id)
         self.log.note("tool", f"{name}({key})", context.run_id, context.tool_call_id, context.attempt)
         self.calling[context.run_id] += 1
         try:
@@ -165,7 +185,7 @@ class FlowPlayer(Player):
 
     async def stream(self, request: TurnRequest) -> AsyncGenerator[Any, None]:
         world, run_id = self._world, request.run_id
-        for fault in conversation_faults(request.messages):
+        for fault in (*conversation_faults(request.messages), *api_faults(request.messages)):
             world.fault(f"turn {request.turn} of {run_id}: {fault}: {request.messages}")
         run = world.store.run(run_id)
         if run.status is RunStatus.PAUSED:
@@ -220,3 +240,23 @@ def conversation_faults(messages: Any) -> list[str]:
         if call_id is not None:
             open_ids.append(call_id)
     return faults
+
+
+def api_faults(messages: Any) -> list[str]:
+    """The same of what is made of it for a real API: results first, in the message behind their calls."""
+    faults: list[str] = []
+    called: set[str] = set()
+    role = ""
+    for message in api_messages(messages):
+        if message["role"] == role:
+            faults.append(f"two messages of the {role} follow each other")
+        role, content = message["role"], message["content"]
+        blocks = content if isinstance(content, list) else [{"type": "text"}]
+        kinds = [block["type"] for block in blocks]
+        if "tool_result" in kinds and kinds != sorted(kinds, key=lambda kind: kind != "tool_result"):
+            faults.append(f"results do not stand before what is said: {kinds}")
+        answered = {block["tool_use_id"] for block in blocks if block["type"] == "tool_result"}
+        if answered != called:
+            faults.append(f"{answered} are answered, and {called} were called")
+        called = {block["id"] for block in blocks if block["type"] == "tool_use"}
+    return faults if not called else [*faults, f"{called} have no results"]

@@ -7,6 +7,7 @@ It goes through the same lives as `tests.simulation.scenario`. What is looked at
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from asm_actors.config import Limits
@@ -63,12 +64,13 @@ class FlowScenario(Scenario):
 
     Args:
         seed: Chooses everything.
+        folder: Where runs with files work; None: there are none.
     """
 
     world: FlowWorld
 
-    def __init__(self, seed: int) -> None:
-        self.world = world = FlowWorld(seed)
+    def __init__(self, seed: int, folder: Path | None = None) -> None:
+        self.world = world = FlowWorld(seed, folder)
         self.rng = rng = world.random("scenario")
         self.chaos = FlowChaos(world, world.random("chaos"))
         self.limits = Limits(
@@ -158,9 +160,7 @@ class FlowScenario(Scenario):
         world, store = self.world, self.world.store
         for number in range(_ROUNDS):
             pending = await world.ask("finisher", "pending_approvals")
-            paused = [
-                run for run in store.open_runs() if run.status is RunStatus.PAUSED or "pause" in run.details
-            ]
+            paused = [run for run in store.open_runs() if run.details.get("pause", {}).get("scope") == "run"]
             sessions = [one for one in store.open_sessions() if one.status is SessionStatus.PAUSED]
             for session in sessions:
                 await world.ask("finisher", "resume_session", session.id)
@@ -174,6 +174,6 @@ class FlowScenario(Scenario):
             await asyncio.sleep(2.0)
 
 
-def play_flows(seed: int) -> Outcome:
+def play_flows(seed: int, folder: Path | None = None) -> Outcome:
     """Play the scenario of a seed."""
-    return FlowScenario(seed).run()
+    return FlowScenario(seed, folder).run()

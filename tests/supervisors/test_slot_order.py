@@ -82,6 +82,12 @@ def test_what_was_removed_out_of_order_does_not_pile_up():
 # --- Rates ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("rate", [0, -1, True, "1", float("inf"), float("nan"), 5e-324, 10**400])
+def test_what_is_no_rate_is_refused(rate):
+    with pytest.raises(ValueError, match="a rate must be"):
+        Rate(rate)
+
+
 def test_a_full_bucket_gives_its_burst_at_once_and_then_one_for_each_step():
     bucket = TokenBucket(Rate(2.0, 3))
     taken = []

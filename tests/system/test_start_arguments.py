@@ -20,6 +20,14 @@ class HalfIds:
         return "run_1"
 
 
+class ProviderOfNone(asm.ScriptedProvider):
+    """A provider whose class looks like one."""
+
+    name = "x"
+    timeout = None
+    resumable = False
+
+
 WRONG = [
     ("dispatcher", 1),
     ("dispatcher", "loop"),
@@ -30,6 +38,8 @@ WRONG = [
     ("seed", "q"),
     ("seed", 1.5),
     ("seed", True),
+    ("artifact_store", asm.FileArtifactStore),
+    ("providers", {"mock": ProviderOfNone}),
 ]
 
 
@@ -43,8 +53,8 @@ def test_an_argument_of_the_wrong_kind_is_refused_and_nothing_is_made(tmp_path, 
 
 
 @pytest.mark.parametrize("surface", [asm.ActorSystem, asm.AsyncActorSystem])
-@pytest.mark.parametrize("path", ["", "a\x00b", "\ud800", None, b"journal"])
-def test_what_names_no_directory_is_refused(tmp_path, monkeypatch, surface, path):
+@pytest.mark.parametrize("path", ["", "a\x00b", "\ud800", None, b"journal", asm.MemoryStore])
+def test_what_names_no_directory_and_is_no_store_is_refused(tmp_path, monkeypatch, surface, path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(asm.AsmError) as caught:
         surface.start(path)

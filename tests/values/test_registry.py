@@ -37,6 +37,7 @@ def test_manifests_are_listed_by_name():
     assert BOTH.get("shell") == SHELL
     assert BOTH.exists("claude")
     assert not BOTH.exists("codex")
+    assert not BOTH.exists([])
 
 
 def test_registering_leaves_the_old_registry_as_it_was():

@@ -97,3 +97,15 @@ def test_helpers_see_enabled_capabilities_only():
     assert not has_capability_type(PRESENT, "network_access")
     with pytest.raises(AsmError):
         has_capability_type(PRESENT, "magic")
+
+
+@pytest.mark.parametrize("found", [5, None, "chat", b"x", [1], ["chat"], {"a": 1}, Capability, object()])
+def test_what_is_no_list_of_capabilities_is_refused(found):
+    for compare in (
+        CapabilityResolver.new(required=["tool"]).negotiate,
+        CapabilityResolver.new().negotiate,
+        lambda found: has_capability_type(found, "tool"),
+    ):
+        with pytest.raises(AsmError, match="capabilities must be a manifest, or a list") as caught:
+            compare(found)
+        assert caught.value.code is ErrorCode.VALIDATION_ERROR
