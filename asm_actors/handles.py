@@ -5,21 +5,23 @@ A message from outside is looked at here, where its sender sees what is wrong wi
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
 from asm_actors import messages as m
 from asm_actors.capabilities.resolver import CapabilityResolver
 from asm_actors.errors import AsmError, ErrorCode
-from asm_actors.faces import refusing
+from asm_actors.faces import refusing, tell
 from asm_actors.runs.run import Run
 from asm_actors.serialization import check_id, check_seconds, invalid, json_map
 from asm_actors.services import Services, session_name
+from asm_actors.sessions.control import input_message
 from asm_actors.sessions.door import check_names
 from asm_actors.sessions.operations import Operations
 from supervisors import Future
 
-__all__ = ["RunHandle", "SessionHandle"]
+__all__ = ["AsyncRunHandle", "AsyncSessionHandle", "RunHandle", "SessionHandle"]
 
 logger = logging.getLogger("asm_actors.sessions")
 _MAKING = (m.CreateRun, m.SubmitRun, m.ForkSession)
@@ -150,6 +152,44 @@ class RunHandle:
         return message
 
 
+class AsyncSessionHandle(SessionHandle):
+    """A session's actor, by name, whose answers are awaited; `AsyncActorSystem.session` gives it."""
+
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
+        """Send a message and have its answer awaited: ``await handle.ask(message)``.
+
+        It is sent at once. With `block=False` this is the future itself, which can also be waited for on another
+        thread.
+
+        Raises:
+            AsmError: As `SessionHandle.ask`: what is wrong with the message here, what is refused where it is awaited.
+            TimeoutError: No answer within `timeout` seconds; where it is awaited.
+        """
+        wait = check_seconds(timeout)
+        future = super().ask(message, block=False)
+        return _answer(self._services, future, wait) if block else future
+
+
+class AsyncRunHandle(RunHandle):
+    """A run's actor, by name, whose answers are awaited; `AsyncActorSystem.run` gives it."""
+
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
+        """As `AsyncSessionHandle.ask`."""
+        wait = check_seconds(timeout)
+        future = super().ask(message, block=False)
+        return _answer(self._services, future, wait) if block else future
+
+
+async def _answer(services: Services, future: Future[Any], wait: float | None) -> Any:
+    try:
+        if wait is None:
+            return await future
+        async with asyncio.timeout(wait):
+            return await future
+    except AsmError as error:
+        tell(services, error)
+
+
 def _checked(message: Any, receiver: str) -> Any:
     if type(message) not in _MESSAGES:
         raise invalid("message", f"must be one to a {receiver}; see asm_actors.messages", message)
@@ -157,6 +197,8 @@ def _checked(message: Any, receiver: str) -> Any:
         raise invalid("wanted", "must be a CapabilityResolver, or None", message.wanted)
     if getattr(message, "run_id", None) is not None:
         message = message._replace(run_id=check_id(message.run_id, "run_id"))
+    if type(message) is m.SteerRun:
+        message = message._replace(input={"messages": [input_message(message.input)]})
     return message
 
 

@@ -57,17 +57,19 @@ def compile_schema(schema: Any) -> Checker:
     """
     if not isinstance(schema, Mapping | bool):
         raise _bad(f"a JSON Schema is a map, not {shown(schema)}")
-    kind: Any = (
-        Draft202012Validator if isinstance(schema, bool) else validator_for(schema, Draft202012Validator)
-    )
+    draft = schema.get("$schema") if isinstance(schema, Mapping) else None
+    if not isinstance(draft, str | None):
+        raise _bad(f"$schema: a JSON Schema names its draft by a text, not {shown(draft)}")
+    kind: Any = Draft202012Validator if draft is None else validator_for(schema, Draft202012Validator)
     try:
         kind.check_schema(schema)
+        known = set(_values_of(schema, ("$id",)))
+        targets = list(_values_of(schema, _REFERENCES))
     except SchemaError as error:
         raise _bad(_told(error)) from error
     except RecursionError:
         raise _bad("it is nested too deep") from None
-    known = set(_values_of(schema, ("$id",)))
-    for target in _values_of(schema, _REFERENCES):
+    for target in targets:
         if not target.startswith("#") and target.partition("#")[0] not in known:
             raise _bad(f"it refers to {target[:_LENGTH]!r}, which it does not have")
     return Checker(schema, kind(schema, registry=Registry()))

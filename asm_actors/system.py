@@ -9,6 +9,7 @@ from typing import Any, Self, Unpack
 
 from asm_actors.config import Limits
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.handles import AsyncRunHandle, AsyncSessionHandle
 from asm_actors.journal.store import Store
 from asm_actors.maintenance.registry import ArtifactRegistry, AsyncArtifactRegistry
 from asm_actors.maintenance.surface import AsyncMaintenance, Maintenance
@@ -209,6 +210,14 @@ class AsyncActorSystem(SystemBase):
                 await self.stop()
             raise
         return self
+
+    def session(self, session_id: str) -> AsyncSessionHandle:
+        """As `ActorSystem.session`; ``await system.session(id).ask(messages.GetSession())``."""
+        return AsyncSessionHandle(self._services, session_id)
+
+    def run(self, run_id: str) -> AsyncRunHandle:
+        """As `ActorSystem.run`; what it is asked is awaited."""
+        return AsyncRunHandle(self._services, run_id)
 
     def __await__(self) -> Any:
         return self._open().__await__()

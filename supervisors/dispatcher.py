@@ -11,7 +11,6 @@ import abc
 import asyncio
 import contextlib
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -82,7 +81,7 @@ class Dispatcher(abc.ABC):
         self._handled = 0
         self._turns = 0
         self._blocking = 0
-        self._given_up: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        self._given_up: set[asyncio.Task[Any]] = set()
 
     # --- Which dispatcher --------------------------------------------------------------------------------------
 
@@ -210,12 +209,15 @@ class Dispatcher(abc.ABC):
 
     def give_up(self, task: asyncio.Task[Any]) -> None:
         """Note a task that was cancelled and had its time to end: whoever closes this does not wait for it again."""
-        self._given_up.add(task)
+        if not task.done():
+            # Kept: a loop itself holds no task that waits.
+            self._given_up.add(task)
+            task.add_done_callback(self._given_up.discard)
 
     @property
     def has_given_up(self) -> bool:
         """Whether a task that was given up has not ended yet."""
-        return any(not task.done() for task in self._given_up)
+        return bool(self._given_up)
 
     @abc.abstractmethod
     def run_blocking(

@@ -88,6 +88,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "asm_actors.sessions.control",
         "asm_actors.sessions.control_history",
         "asm_actors.sessions.core",
+        "asm_actors.sessions.ending_many",
         "asm_actors.sessions.options",
         "asm_actors.sessions.histories",
         "asm_actors.sessions.holding",

@@ -22,10 +22,10 @@ from asm_actors.cli.common import (
     echo_json,
     failure_of,
     hint,
-    journal_option,
     json_option,
     open_for_reading,
 )
+from asm_actors.cli.locating import journal_option
 from asm_actors.cli.text import printable, stamp
 from asm_actors.effects import Write
 from asm_actors.errors import AsmError, ErrorCode

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import click
+from attrs import evolve
 
 from asm_actors.cli.common import (
     FAILED,
     INTERRUPTED,
     Failure,
+    PositiveNumber,
     echo_json,
     failure_of,
     hint,
-    journal_option,
     json_option,
     open_for_reading,
 )
-from asm_actors.cli.configured import config_option, configuration, journal_of, read_map
+from asm_actors.cli.configured import configuration, read_map
+from asm_actors.cli.locating import config_option, journal_alone_option
 from asm_actors.cli.showing import Shower, format_option, shower
 from asm_actors.cli.text import printable
 from asm_actors.errors import AsmError, ErrorCode
@@ -32,8 +36,10 @@ from asm_actors.providers.anthropic import AnthropicProvider
 from asm_actors.providers.base import Provider, TurnRequest, prompt_from_input
 from asm_actors.providers.script import Script, text
 from asm_actors.providers.scripted import ScriptedProvider
+from asm_actors.runs.options import RunOptions, run_options
 from asm_actors.runs.run import Run
 from asm_actors.sessions.manager import SessionManager
+from asm_actors.sessions.session import Session
 from asm_actors.system import ActorSystem
 
 __all__ = ["run"]
@@ -56,7 +62,7 @@ _ENDS: Final = frozenset(
 @click.option("--system", "instructions", metavar="TEXT", help="Standing instructions for the model.")
 @click.option(
     "--deadline",
-    type=click.FloatRange(min=0, min_open=True),
+    type=PositiveNumber(),
     metavar="SECONDS",
     help="End the run as timeout after so long.",
 )
@@ -68,7 +74,7 @@ _ENDS: Final = frozenset(
 )
 @click.option(
     "--max-cost",
-    type=click.FloatRange(min=0, min_open=True),
+    type=PositiveNumber(),
     metavar="USD",
     help="Cancel the run when it has cost more; the model's price must be known.",
 )
@@ -80,7 +86,7 @@ _ENDS: Final = frozenset(
     help="What the run may do and use: the fields of a policy, TOML or JSON.",
 )
 @config_option
-@journal_option
+@journal_alone_option
 @format_option("answer", "by default the answer alone.")
 @json_option
 def run(
@@ -109,39 +115,38 @@ def run(
     if continued is not None and instructions is not None:
         raise Failure("--system is for a new session: the one of --continue has its own instructions")
     show = shower(style, _print_piece, as_json=as_json)
-    config = journal_of(configuration(config_file)[0], journal)
-    journal = Path(str(config.journal))
-    policies = _policies(policy_file, max_cost)
+    config = evolve(configuration(config_file)[0], journal=str(journal))
+    options = _options(policy_file, max_cost, continued)
     chosen = _provider(provider, model or config.claude_default_model)
     _check_open_runs(journal, provider)
     if continued is not None:
         _check_session(journal, continued)
     with ActorSystem.from_config(config, {provider: chosen}) as system:
         sessions = system.sessions
-        session_id = _session(sessions, continued, instructions)
-        started = sessions.submit_run(
-            session_id,
-            {"messages": [{"role": "user", "content": question}]},
-            provider=provider,
-            deadline=deadline,
-            policies=policies or None,
-            continuation="auto" if continued is not None else None,
-        )
+        session = _session(sessions, continued, instructions)
+        given = {"messages": [{"role": "user", "content": question}]}
+        with _withdrawn_if_refused(sessions, session, is_new=session.id != continued):
+            sessions.activate_session(session.id)
+            started = sessions.submit_run(session.id, given, provider=provider, deadline=deadline, **options)
         interrupted = _print_answer(sessions, started, show)
         _finish(sessions, started, journal, show, interrupted, is_own=continued is None)
 
 
-def _policies(file: Path | None, max_cost: float | None) -> list[Policy]:
-    """What the run may do and use, beside what the settings say."""
+def _options(policy_file: Path | None, max_cost: float | None, continued: str | None) -> RunOptions:
+    """What the run is to be like, beside what the settings say; checked before anything is made."""
     policies: list[Policy] = []
     try:
-        if file is not None:
-            policies.append(Policy.from_map(read_map(file, "the policy")))
+        if policy_file is not None:
+            policies.append(Policy.from_map(read_map(policy_file, "the policy")))
         if max_cost is not None:
             policies.append(Policy(name="max-cost", limits={"max_cost_usd": max_cost}))
+        options: RunOptions = {"policies": policies or None}
+        if continued is not None:
+            options["continuation"] = "auto"
+        run_options(options)
     except AsmError as error:
         raise failure_of(error) from error
-    return policies
+    return options
 
 
 def _check_session(journal: Path, session_id: str) -> None:
@@ -150,18 +155,29 @@ def _check_session(journal: Path, session_id: str) -> None:
         store.head(session_id)
 
 
-def _session(sessions: SessionManager, continued: str | None, instructions: str | None) -> str:
-    """Make a session, or go on with one; return its id."""
+@contextmanager
+def _withdrawn_if_refused(sessions: SessionManager, session: Session, *, is_new: bool) -> Iterator[None]:
+    """End a session that was made for a run which is refused: nobody would ever use it."""
+    try:
+        yield
+    except AsmError:
+        if is_new:
+            with suppress(AsmError):  # what was refused is told, and not this
+                sessions.cancel_session(session.id, reason="run_refused")
+        raise
+
+
+def _session(sessions: SessionManager, continued: str | None, instructions: str | None) -> Session:
+    """Make a session, or a fork of one that is over, or find the one to go on with."""
     if continued is None:
         context = {"system_prompt": instructions} if instructions else None
-        session = sessions.start_session(agent_id="asm-run", context=context, tags=["asm-run"])
-        return sessions.activate_session(session.id).id
+        return sessions.start_session(agent_id="asm-run", context=context, tags=["asm-run"])
     known = sessions.get_session(continued)
     if known.is_terminal:
         known = sessions.fork_session(continued)
         told = f"{continued} is over: this goes on in its fork {known.id}"
         click.echo(click.style(told, dim=True), err=True)
-    return sessions.activate_session(known.id).id
+    return known
 
 
 def _provider(name: str, model: str) -> Provider:

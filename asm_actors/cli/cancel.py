@@ -13,7 +13,8 @@ from pathlib import Path
 
 import click
 
-from asm_actors.cli.common import Failure, echo_json, hint, journal_option, json_option, open_for_reading
+from asm_actors.cli.common import Failure, echo_json, hint, json_option, open_for_reading
+from asm_actors.cli.locating import journal_option
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.events import EventType
 from asm_actors.ids import RandomIds

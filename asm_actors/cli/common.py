@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import shutil
@@ -18,14 +19,16 @@ from asm_actors.errors import AsmError, ErrorCategory, ErrorCode
 from asm_actors.journal.lmdb_store import LmdbStore
 
 __all__ = [
+    "DEFAULT_JOURNAL",
     "FAILED",
     "INTERRUPTED",
     "MISTAKE",
+    "TOLD_BY",
     "Failure",
+    "PositiveNumber",
     "echo_json",
     "failure_of",
     "hint",
-    "journal_option",
     "json_option",
     "open_for_reading",
 ]
@@ -35,6 +38,8 @@ MISTAKE: Final = 2
 INTERRUPTED: Final = 130
 
 DEFAULT_JOURNAL: Final = "var/journal"
+TOLD_BY: Final = "asm_actors.journal_told_by"
+"""In the `meta` of a command's context: who says where its journal is; None: nobody."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -75,7 +80,21 @@ def failure_of(error: AsmError, journal: Path | None = None) -> Failure:
     text = " ".join(error.message.split())
     if error.code in _LISTS:
         text = f"{text}; list them with: {hint(_LISTS[error.code], journal)}"
+    elif (
+        journal is not None
+        and error.code is ErrorCode.NOT_FOUND
+        and error.details.get("path") == str(journal)
+    ):
+        text = f"{text} ({_told_by()})"
     return Failure(text if is_mistake else f"{text} [{error.code}]", MISTAKE if is_mistake else FAILED)
+
+
+def _told_by() -> str:
+    context = click.get_current_context(silent=True)
+    source = None if context is None else context.meta.get(TOLD_BY)
+    if source is None:
+        return "the usual place, for neither --journal nor ASM_JOURNAL nor a file of settings names another"
+    return f"it is named by {source}"
 
 
 def program() -> str:
@@ -89,25 +108,23 @@ def program() -> str:
 
 def hint(command: str, journal: Path | None = None) -> str:
     """A command of this program to be pasted, with the journal it is about unless that goes without saying."""
-    if journal is None or str(journal) == (os.environ.get("ASM_JOURNAL") or DEFAULT_JOURNAL):
+    usual = os.environ.get("ASM_JOURNAL") or (None if os.environ.get("ASM_CONFIG") else DEFAULT_JOURNAL)
+    if journal is None or str(journal) == usual:
         return f"{program()} {command}"
     return f"{program()} {command} --journal {shlex.quote(str(journal))}"
 
 
-def journal_option(command: F) -> F:
-    """Add `--journal`."""
-    option = click.option(
-        "--journal",
-        "journal",
-        type=click.Path(file_okay=False, path_type=Path),
-        default=DEFAULT_JOURNAL,
-        envvar="ASM_JOURNAL",
-        show_default=True,
-        show_envvar=True,
-        metavar="DIR",
-        help="The journal's directory.",
-    )
-    return option(command)
+class PositiveNumber(click.FloatRange):
+    """A finite number above 0."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{found} is no finite number.", param, ctx)
+        return found
 
 
 def json_option(command: F) -> F:

@@ -15,7 +15,8 @@ from typing import Final
 import click
 from attrs import frozen
 
-from asm_actors.cli.common import Failure, journal_option, json_option, open_for_reading
+from asm_actors.cli.common import Failure, json_option, open_for_reading
+from asm_actors.cli.locating import journal_option
 from asm_actors.cli.showing import format_option, shower
 from asm_actors.cli.text import event_line
 from asm_actors.events import Event, EventType

@@ -12,11 +12,11 @@ from asm_actors.cli.common import (
     echo_json,
     failure_of,
     hint,
-    journal_option,
     json_option,
     open_for_reading,
 )
 from asm_actors.cli.journal_look import echo_problems
+from asm_actors.cli.locating import journal_option
 from asm_actors.cli.working import check_is_there, open_for_writing, showing
 from asm_actors.errors import AsmError
 from asm_actors.journal.lmdb_migrate import migrate as migrate_journal

@@ -9,7 +9,8 @@ from pathlib import Path
 import attrs
 import click
 
-from asm_actors.cli.common import FAILED, echo_json, journal_option, json_option, open_for_reading
+from asm_actors.cli.common import FAILED, echo_json, json_option, open_for_reading
+from asm_actors.cli.locating import journal_option
 from asm_actors.cli.text import details, printable
 from asm_actors.cli.working import showing
 from asm_actors.maintenance.health import health_of

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from asm_actors.cli.common import FAILED, Failure, echo_json, journal_option, json_option
-from asm_actors.cli.configured import config_option, configuration, read_map
+from asm_actors.cli.common import FAILED, Failure, echo_json, json_option
+from asm_actors.cli.configured import configuration, read_map
 from asm_actors.cli.journal_look import echo_problems
+from asm_actors.cli.locating import config_option, journal_alone_option
 from asm_actors.cli.text import details
 from asm_actors.cli.working import open_for_writing, showing, step_shower
 from asm_actors.errors import AsmError
@@ -27,7 +28,7 @@ _DAYS = click.IntRange(min=1)
 
 
 @click.command()
-@journal_option
+@journal_alone_option
 @click.option(
     "--policy",
     "policy_file",

@@ -11,7 +11,8 @@ from typing import IO
 import attrs
 import click
 
-from asm_actors.cli.common import echo_json, hint, journal_option, json_option, open_for_reading
+from asm_actors.cli.common import echo_json, hint, json_option, open_for_reading
+from asm_actors.cli.locating import journal_option
 from asm_actors.cli.working import open_for_writing, showing, step_shower
 from asm_actors.maintenance.export import export_to
 from asm_actors.maintenance.hands import Alone, AloneSurroundings

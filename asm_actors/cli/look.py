@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from asm_actors.cli.common import Failure, echo_json, hint, journal_option, json_option, open_for_reading
+from asm_actors.cli.common import Failure, echo_json, hint, json_option, open_for_reading
+from asm_actors.cli.locating import journal_option
 from asm_actors.cli.text import details, run_line, session_line
 from asm_actors.journal.lmdb_store import LmdbStore
 from asm_actors.journal.search import MAX_PAGE, RunSearch, SessionSearch

@@ -10,7 +10,8 @@ import click
 from attrs import fields
 
 from asm_actors.cli.common import echo_json, json_option
-from asm_actors.cli.configured import config_option, configuration
+from asm_actors.cli.configured import configuration
+from asm_actors.cli.locating import config_option
 from asm_actors.cli.text import printable
 from asm_actors.redaction.redactor import Redactor
 from asm_actors.settings.config import Config

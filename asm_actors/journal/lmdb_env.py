@@ -153,7 +153,7 @@ class Environment:
     def _check_size(self) -> None:
         # Reading a page beyond the end of a mapped file kills the process, so a cut file is refused here.
         file = self._path / "data.mdb"
-        needed, size = self.sizes()
+        needed, size = sizes_of(self._env)
         if file.stat().st_size < min(needed, size) and self._env.stat()["entries"]:
             raise AsmError(
                 ErrorCode.STORAGE_READ_FAILED,
@@ -360,10 +360,16 @@ class Environment:
         )
 
     def sizes(self) -> tuple[int, int]:
-        """Return the bytes in use, and the bytes of the map."""
-        if self._env is None:
-            raise lmdb_errors.closed(str(self._path))
-        return sizes_of(self._env)
+        """Return the bytes in use, and the bytes of the map.
+
+        Raises:
+            StorageError: ``storage_connection_failed``: it is closed.
+        """
+        self._enter()  # it must not be closed, nor its map be moved, while somebody looks
+        try:
+            return sizes_of(self._env)
+        finally:
+            self._leave()
 
 
 def _opening_error(path: Path, error: Exception, readonly: bool) -> AsmError:

@@ -30,7 +30,7 @@ from asm_actors.policies.rules import (
     limits_of,
     rules_of,
 )
-from asm_actors.serialization import check_id, check_text, invalid, json_map, parse_member
+from asm_actors.serialization import check_id, check_seconds, check_text, invalid, json_map, parse_member
 
 __all__ = ["DEFAULT_NAME", "Policy", "Refusal", "stack_merge"]
 
@@ -65,7 +65,7 @@ def _timeout(value: Any) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
         raise invalid("approval_timeout", "must be seconds greater than 0, or None for ever", value)
-    return float(value)
+    return check_seconds(value, "approval_timeout")
 
 
 def _hints(value: Any) -> dict[str, dict[str, Any]]:

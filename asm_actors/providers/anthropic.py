@@ -32,6 +32,7 @@ from asm_actors.providers.anthropic_request import build_body, thinking_param
 from asm_actors.providers.anthropic_stream import StreamReader, malformed, said, truncated
 from asm_actors.providers.base import BaseProvider, TurnRequest
 from asm_actors.providers.items import Item
+from asm_actors.serialization import check_integer, check_seconds, check_text, invalid
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -113,11 +114,14 @@ class AnthropicProvider(BaseProvider):
             ("idle_timeout", idle_timeout),
             ("connect_timeout", connect_timeout),
         ):
-            if value is not None and not value > 0:
-                raise AsmError(ErrorCode.VALIDATION_ERROR, f"{setting} is more than 0 seconds, not {value!r}")
-        if max_tokens < 1:
-            raise AsmError(ErrorCode.VALIDATION_ERROR, f"max_tokens is at least 1, not {max_tokens!r}")
+            if check_seconds(value, setting) == 0:
+                raise invalid(setting, "must be more than 0 seconds, or None", value)
+        check_integer(max_tokens, "max_tokens", least=1)
         thinking_param(thinking, max_tokens)
+        check_text(model, "model")
+        for setting, given in (("api_key", api_key), ("base_url", base_url)):
+            if given is not None:
+                check_text(given, setting)
         self.name = name
         self.model = model
         self.timeout = timeout
@@ -128,7 +132,7 @@ class AnthropicProvider(BaseProvider):
         self._idle_timeout = idle_timeout
         self._connect_timeout = connect_timeout
         self._structured_output = structured_output
-        self._headers = dict(default_headers or {})
+        self._headers = _headers(default_headers)
         self._given = client
         self._client: AsyncAnthropic | None = None
 
@@ -274,6 +278,17 @@ class AnthropicProvider(BaseProvider):
             timeout=anthropic.Timeout(self._idle_timeout, connect=self._connect_timeout),
             default_headers=self._headers,
         )
+
+
+def _headers(given: Mapping[str, str] | None) -> dict[str, str]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise invalid("default_headers", "must be a map of texts", given)
+    return {
+        check_text(name, "a name of default_headers"): check_text(value, "a value of default_headers")
+        for name, value in given.items()
+    }
 
 
 def error_from(error: Exception, *, secret: str | None = None) -> AsmError | None:

@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.jsonable import shown
 from asm_actors.providers.base import TurnRequest, messages_from_input, text_of
 
 __all__ = ["OPTIONS", "api_messages", "api_tool", "build_body", "thinking_param"]
@@ -119,7 +120,7 @@ def thinking_param(value: Any, max_tokens: int) -> dict[str, Any] | None:
         return {"type": "enabled", "budget_tokens": value}
     raise _invalid(
         f"'thinking' is None, \"adaptive\", a map, or a budget from {_MIN_THINKING} to below max_tokens"
-        f" ({max_tokens}), not {value!r:.80}"
+        f" ({max_tokens}), not {shown(value)}"
     )
 
 

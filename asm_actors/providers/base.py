@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Final, NamedTuple, Protocol, runtime_checkable
 
 from asm_actors.capabilities.manifest import Manifest
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.jsonable import shown
 from asm_actors.providers.items import EMPTY, Item, MessageDone, TextDelta, TurnDone, TurnStarted, Usage
 
 __all__ = [
@@ -307,4 +308,4 @@ def _content(index: int, value: Any) -> str | list[dict[str, Any]]:
 
 
 def _malformed(rule: str, found: object) -> AsmError:
-    return AsmError(ErrorCode.VALIDATION_ERROR, f"{rule}, not {found!r:.80}")
+    return AsmError(ErrorCode.VALIDATION_ERROR, f"{rule}, not {shown(found)}")

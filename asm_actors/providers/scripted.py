@@ -33,6 +33,7 @@ from asm_actors.providers.script import (
     usage,
 )
 from asm_actors.providers.scripted_wishes import WISHES, restrained, sample_of
+from asm_actors.serialization import check_integer, check_number, invalid
 
 __all__ = ["GOLDEN", "Script", "ScriptedProvider", "Source"]
 
@@ -91,19 +92,13 @@ class ScriptedProvider(BaseProvider):
     ) -> None:
         if script is not None and chunks is not None:
             raise AsmError(ErrorCode.VALIDATION_ERROR, "give either a script or chunks, not both")
-        if by not in ("call", "turn", "attempt"):
-            raise AsmError(ErrorCode.VALIDATION_ERROR, f"'by' is call, turn or attempt, not {by!r:.80}")
-        if not delay >= 0:
-            raise AsmError(ErrorCode.VALIDATION_ERROR, f"delay is at least 0 seconds, not {delay!r}")
+        if not isinstance(by, str) or by not in ("call", "turn", "attempt"):
+            raise invalid("by", "must be call, turn or attempt", by)
         self.name = name
-        self.offers = tuple(capabilities)
+        self.offers = _offers(capabilities)
         self.resumable = resumable
-        self.honours = tuple(honours)
-        if not set(self.honours) <= set(WISHES):
-            raise AsmError(
-                ErrorCode.VALIDATION_ERROR, f"a script can honour {', '.join(WISHES)}, not {self.honours}"
-            )
-        self.delay = delay
+        self.honours = _listed(honours, "honours", f"must be of {', '.join(WISHES)}", WISHES.__contains__)
+        self.delay = check_number(delay, "delay")
         self.calls = 0
         self.open_streams = 0
         self.abandoned = 0
@@ -121,9 +116,11 @@ class ScriptedProvider(BaseProvider):
             if chunks is None:
                 self._choose = self._plain
         else:
-            self._scripts = (script,) if isinstance(script, Script) else tuple(script)
+            rule = "must be a Script, a list of at least one, or a function of the request"
+            given = (script,) if isinstance(script, Script) else script
+            self._scripts = _listed(given, "script", rule, lambda one: isinstance(one, Script))
             if not self._scripts:
-                raise AsmError(ErrorCode.VALIDATION_ERROR, "a list of scripts holds at least one")
+                raise invalid("script", rule, script)
         if any(map(is_heeding, self._scripts)) and not STEERING & {name for name, _ in self.offers}:
             self.offers = (*self.offers, ("steering", "sampling"))
 
@@ -212,13 +209,33 @@ class ScriptedProvider(BaseProvider):
         return self._scripts[min(max(at, 0), last)]
 
 
+def _listed(value: Any, name: str, rule: str, is_one: Callable[[Any], bool]) -> tuple[Any, ...]:
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise invalid(name, rule, value)
+    found = tuple(value)
+    for item in found:
+        if not is_one(item):
+            raise invalid(name, rule, item)
+    return found
+
+
+def _offers(capabilities: Any) -> tuple[tuple[str, str], ...]:
+    def is_pair(one: Any) -> bool:
+        return isinstance(one, tuple | list) and len(one) == 2 and all(isinstance(each, str) for each in one)
+
+    return _listed(capabilities, "capabilities", "must be pairs of name and type", is_pair)
+
+
 def _answer(chunks: int | Sequence[str] | None) -> Script:
     if chunks is None:
         return Script(text("Mock response", size=_CHUNK))
     if isinstance(chunks, int):
-        chunks = [f"chunk {number} " for number in range(1, chunks + 1)]
+        chunks = [f"chunk {number} " for number in range(1, check_integer(chunks, "chunks", least=0) + 1)]
     elif isinstance(chunks, str):
         chunks = [chunks]
+    else:
+        rule = "must be texts, or how many there are"
+        chunks = _listed(chunks, "chunks", rule, lambda one: isinstance(one, str))
     return Script(tuple(TextDelta(chunk) for chunk in chunks if chunk))
 
 

@@ -185,11 +185,12 @@ def _output_schema(value: Any) -> dict[str, Any]:
     schema = schema_of_type(value) if is_record(value) else value
     if not isinstance(schema, Mapping):
         raise invalid("output_schema", "must be a JSON Schema, or an attrs class, dataclass or TypedDict", value)
+    checked = json_map(schema, "output_schema")
     try:
-        compile_schema(schema)
+        compile_schema(checked)
     except AsmError as error:
         raise AsmError(error.code, f"output_schema: {error.message}", details={"field": "output_schema"}) from error
-    return json_map(schema, "output_schema")
+    return checked
 
 
 def _map(name: str) -> Callable[[Any], dict[str, Any]]:

@@ -37,6 +37,8 @@ def _compacts_first(state: SessionState, message: CompactsFirst, now: int, reply
     if entry.stopping is not None:
         # It was told to end when its last word was on the way.
         return end_as_told(state, entry, now)
+    if state.n_ending_many:
+        return []  # it is about to be told to end, with many others
     run = message.compaction
     entry.run = entry.run.replace(details={**entry.run.details, "compaction": run.id})
     entry.is_recorded = True

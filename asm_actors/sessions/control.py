@@ -25,13 +25,12 @@ from asm_actors.runs.messages import (
     SteerRun,
 )
 from asm_actors.runs.run import RUN_TRANSITIONS, Run, RunStatus
-from asm_actors.runs.unfinished import ENDING
-from asm_actors.serialization import check_optional_id, invalid, json_map
+from asm_actors.serialization import check_optional_id, invalid, json_value
+from asm_actors.sessions.ending_many import end_many
 from asm_actors.sessions.holding import go_on
 from asm_actors.sessions.messages import InterruptSession
 from asm_actors.sessions.open_runs import PAUSE, Phase, RunEntry, run_draft
 from asm_actors.sessions.pausing import OF_RUN, OF_SESSION, scope_of, session_wish, stand_still, without_pause
-from asm_actors.sessions.run_ends import withdraw
 from asm_actors.sessions.session import SessionStatus
 from asm_actors.sessions.session_drafts import told_data
 from asm_actors.sessions.state import Handler, SessionState
@@ -52,7 +51,7 @@ def pause_run(state: SessionState, message: PauseRun, now: int, reply: Any) -> l
     run = entry.run
     if run.status is RunStatus.PENDING:
         advance(RUN_TRANSITIONS, run.status, RunStatus.PAUSED, "run", run.id)
-    if entry.stopping is not None or ENDING in run.details:
+    if entry.is_ending:
         raise _senseless(run, "pause it: it is about to end")
     wish = {"scope": OF_RUN, **told}
     if _is_paused_itself(entry):
@@ -78,6 +77,8 @@ def resume_run(state: SessionState, message: ResumeRun, now: int, reply: Any) ->
     run = entry.run
     if run.status is RunStatus.PENDING:
         raise _senseless(run, "resume it: it has not begun")
+    if entry.is_ending:
+        raise _senseless(run, "resume it: it is about to end")
     if not _is_paused_itself(entry) and (run.status is not RunStatus.PAUSED or _is_session_paused(state)):
         # It goes on already, or waits for its session alone.
         return [Write((), then=(Reply(reply, run),))]
@@ -179,16 +180,11 @@ def _interrupt_session(state: SessionState, message: InterruptSession, now: int,
     if not entries:
         return [Write((), then=(Reply(reply, {}),))]
     answers = Gathered(reply, [entry.run.id for entry in entries])
-    effects: list[Effect] = []
     for entry in entries:
-        run_id = entry.run.id
-        if run_id not in state.open:
-            continue  # it ended with another one
-        entry.wait_for_end(answers.of(run_id))
-    for entry in entries:
-        if state.open.get(entry.run.id) is entry:
-            effects += withdraw(state, entry, InterruptRun(message.reason, entry.run.id, message.by), now)
-    return effects
+        entry.wait_for_end(answers.of(entry.run.id))
+    return end_many(
+        state, entries, lambda run_id: InterruptRun(message.reason, run_id, message.by), now
+    )
 
 
 # --- Given input -------------------------------------------------------------------------------------------------
@@ -200,11 +196,11 @@ def input_message(given: Any) -> dict[str, Any]:
     Raises:
         ValidationError: It is none, several, or somebody else's.
     """
-    messages = messages_from_input(given)
+    messages = messages_from_input(json_value(given, "input"))
     if len(messages) != 1 or messages[0]["role"] != "user":
         raise invalid("input", "must be one message of the user", given)
     message = messages[0]
-    return json_map({"role": "user", "content": message["content"]}, "input")
+    return {"role": "user", "content": message["content"]}
 
 
 def steer_run(state: SessionState, message: SteerRun, now: int, reply: Any) -> list[Effect]:

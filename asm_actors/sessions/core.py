@@ -11,6 +11,7 @@ from asm_actors.sessions import (
     asking,
     compacting,
     control,
+    ending_many,
     lifecycle,
     limits,
     loaded_runs,
@@ -30,6 +31,7 @@ _HANDLERS: dict[type, Handler] = {
     **compacting.HANDLERS,
     **asking.HANDLERS,
     **control.HANDLERS,
+    **ending_many.HANDLERS,
     **pausing.HANDLERS,
     **limits.HANDLERS,
     **loaded_runs.HANDLERS,
@@ -54,8 +56,8 @@ def step(state: SessionState, message: Any, now: int, reply: Any = None) -> list
         KeyError: The message is of no known kind.
     """
     effects = _HANDLERS[type(message)](state, message, now, reply)
-    if state.closing is not None and not state.open:
-        effects += lifecycle.finish_closing(state, now)
+    if state.closing is not None:
+        effects += lifecycle.go_on_closing(state, state.closing, now)
     return effects if state.prelude is None else _with_prelude(state, effects)
 
 

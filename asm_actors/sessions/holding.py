@@ -5,6 +5,8 @@
 2. What was told to its actor while its last word was on the way is not lost: the session looks at what it had told, and
    acts at once.
 3. It goes on by standing in line again. That it does is on record, with its event, before it does anything.
+4. One that was told to end never goes on, though the record of one that stood still says so until it is over: an actor
+   ends it, which closes the stream of its earlier life first.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from asm_actors.effects import Effect, Then, Write
+from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.journal.append import Draft
 from asm_actors.runs.messages import RunHolds
 from asm_actors.runs.run import RunStatus
@@ -83,7 +86,12 @@ def go_on(
         now: Microseconds since the epoch.
         then: What follows when that is durable; answers with the run's record get that as it is then.
         session: The session's new record, if it changed.
+
+    Raises:
+        ConcurrencyError: ``invalid_operation``: it is not held, or is about to end; nothing has changed.
     """
+    if entry.phase is not Phase.HELD or entry.is_ending:
+        raise _goes_nowhere(entry)
     kept = keeps_still(state, entry, drafts, now, then)
     if kept is not None:
         return _with_session(kept, session)
@@ -93,6 +101,14 @@ def go_on(
         entry.run = entry.run.with_status(RunStatus.AWAITING_APPROVAL, now)
     write = Write(drafts, session, (entry.run,), answered_with(entry.run, then))
     return [write] if waits else [write, *enqueue_again(state, entry, now)]
+
+
+def _goes_nowhere(entry: RunEntry) -> AsmError:
+    how = "about to end" if entry.is_ending else entry.phase.value
+    context = {"session_id": entry.run.session_id, "run_id": entry.run.id}
+    return AsmError(
+        ErrorCode.INVALID_OPERATION, f"run {entry.run.id} is {how}: cannot have it go on", context=context
+    )
 
 
 def _with_session(effects: list[Effect], session: Session | None) -> list[Effect]:

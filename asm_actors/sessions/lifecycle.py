@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 from asm_actors.effects import AcquireSlot, Effect, Leave, Note, Refuse, Reply, Then, Write
@@ -10,13 +11,14 @@ from asm_actors.errors import AsmError
 from asm_actors.events import EventType
 from asm_actors.journal.append import EMPTY
 from asm_actors.normalization.provider_error import sign
+from asm_actors.runs.messages import CancelRun
 from asm_actors.serialization import invalid
 from asm_actors.sessions import messages as m
 from asm_actors.sessions.admission import begin_once
+from asm_actors.sessions.ending_many import end_many
 from asm_actors.sessions.limits import session_status
 from asm_actors.sessions.open_runs import Closing, Ended
 from asm_actors.sessions.pausing import hold_runs, release_runs
-from asm_actors.sessions.run_ends import cancel_entry
 from asm_actors.sessions.session import SESSION_TRANSITIONS, SessionStatus
 from asm_actors.sessions.session_drafts import creation_data, reason_data, session_draft, told_data
 from asm_actors.sessions.state import (
@@ -30,7 +32,7 @@ from asm_actors.sessions.state import (
 from asm_actors.slot_keys import sessions_exceeded
 from asm_actors.transitions import advance
 
-__all__ = ["HANDLERS", "finish_closing"]
+__all__ = ["HANDLERS", "go_on_closing"]
 
 
 def _create(state: SessionState, message: m.CreateSession, now: int, reply: Any) -> list[Effect]:
@@ -175,19 +177,20 @@ def _close(
         return []
     state.closing = Closing(status, kind, data, [reply])
     state.completes_after = None
+    return _give_up_activating(state, f"activate it: it is about to end as {status.value}")
+
+
+def go_on_closing(state: SessionState, closing: Closing, now: int) -> list[Effect]:
+    """Have the runs end of a session that is about to; end it when none of them is open."""
     effects: list[Effect] = []
-    effects += _give_up_activating(state, f"activate it: it is about to end as {status.value}")
-    for run_id, entry in list(state.open.items()):
-        effects += cancel_entry(state, run_id, entry, f"session_{status.value}", now)
-    effects += finish_closing(state, now)
-    return effects
+    if not closing.is_told:
+        closing.is_told = True
+        told = partial(CancelRun, f"session_{closing.status.value}")
+        effects = end_many(state, state.open.values(), told, now)
+    return effects if state.open else effects + _closed(state, closing, now)
 
 
-def finish_closing(state: SessionState, now: int) -> list[Effect]:
-    """End the session, if it is about to and none of its runs is open."""
-    closing = state.closing
-    if closing is None or state.open:
-        return []
+def _closed(state: SessionState, closing: Closing, now: int) -> list[Effect]:
     state.closing = None
     state.session = state.session.with_status(closing.status, now)
     draft = session_draft(state.session, closing.draft_type, now, closing.data)

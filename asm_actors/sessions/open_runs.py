@@ -14,6 +14,7 @@ from asm_actors.policies.approvals import ApprovalBook
 from asm_actors.runs.request import correlation_of
 from asm_actors.runs.resumption import Progress
 from asm_actors.runs.run import Run
+from asm_actors.runs.unfinished import ENDING
 from asm_actors.sessions.session import Session, SessionStatus
 
 __all__ = [
@@ -82,6 +83,11 @@ class RunEntry:
     decided: dict[str, str] | None = None
     """By id of a call that somebody was asked about: ``requested``, ``granted`` or ``denied``."""
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was told to end, or is over but for its files: nothing lets it go on any more."""
+        return self.stopping is not None or ENDING in self.run.details
+
     def noted(self, run: Run) -> Run:
         """A record of the run as the journal keeps it: with the pause that is wished for it alone."""
         if self.pausing is None or self.pausing["scope"] != "run":
@@ -111,6 +117,8 @@ class Closing:
     draft_type: EventType
     data: dict[str, Any]
     askers: list[Any]
+    is_told: bool = False
+    """Whether its runs are being ended for that."""
 
 
 class Ended:

@@ -188,7 +188,7 @@ def hold_runs(state: SessionState, by: str | None, now: int) -> tuple[list[Draft
     runs: list[Run] = []
     effects: list[Effect] = []
     for run_id, entry in state.open.items():
-        if entry.pausing is not None or entry.stopping is not None or ENDING in entry.run.details:
+        if entry.pausing is not None or entry.is_ending:
             continue
         if entry.phase is Phase.STARTED:
             entry.pausing = session_wish(by)
@@ -220,6 +220,7 @@ def release_runs(
     drafts: list[Draft] = []
     runs: list[Run] = []
     effects: list[Effect] = []
+    going_on: list[str] = []
     data = {"reason": "session_resumed", **{key: value for key, value in told.items() if key == "by"}}
     for run_id, entry in state.open.items():
         if entry.pausing is not None and entry.pausing["scope"] == OF_SESSION:
@@ -229,12 +230,15 @@ def release_runs(
         elif entry.run.status is RunStatus.PAUSED and scope_of(entry.run) == OF_SESSION:
             entry.run = without_pause(entry.run).with_status(RunStatus.RUNNING, now)
             drafts.append(run_draft(state.session, entry.run, EventType.RUN_RESUMED, now, data))
-            if entry.progress is not None and entry.progress.waits_only:
-                entry.run = entry.run.with_status(RunStatus.AWAITING_APPROVAL, now)
-            else:
-                entry.phase = Phase.QUEUED
             runs.append(entry.run)
-    state.queue.put_back([run.id for run in runs if run.status is RunStatus.RUNNING])
+            if entry.is_ending:
+                continue  # on record it goes on, as it will if the process ends now; its actor ends it
+            if entry.progress is not None and entry.progress.waits_only:
+                entry.run = runs[-1] = entry.run.with_status(RunStatus.AWAITING_APPROVAL, now)
+                continue
+            entry.phase = Phase.QUEUED
+            going_on.append(run_id)
+    state.queue.put_back(going_on)
     return drafts, runs, effects
 
 

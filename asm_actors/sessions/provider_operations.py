@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from asm_actors.capabilities.manifest import Manifest
+from asm_actors.journal.store import Store
 from asm_actors.runs.result import RunResult
 from asm_actors.runs.run import Run
 from asm_actors.serialization import check_id, check_integer, json_map
 from asm_actors.sessions import messages as m
 from asm_actors.sessions.admission import check_deadline
 from asm_actors.sessions.carrying import Carrying
-from asm_actors.sessions.delivery import Delivery, ResultDelivery, deliver
+from asm_actors.sessions.delivery import Delivery, ResultDelivery, ask_sessions, deliver
 from asm_actors.sessions.door import check_provider, known_provider
+from asm_actors.sessions.requests import Claim, Deliver
+from asm_actors.transcripts.continuation import check_to_sum_up
 from asm_actors.transcripts.options import KEEP_LAST
 from asm_actors.transcripts.summing import compaction_run
 from supervisors import Future
@@ -77,10 +80,16 @@ class ProviderOperations(Carrying):
         )
         if run.provider is not None:
             check_provider(services, run.provider)
-        return self._submitted(run, check_deadline(deadline))
+        submit = m.SubmitRun(run, check_deadline(deadline))
 
-    def _submitted(self, run: Run, deadline_s: float | None) -> Future[RunResult]:
-        """Put a run in line, and wait for its result."""
+        def find(store: Store) -> Deliver:
+            check_to_sum_up(store, run.session_id, keep_last, services.transcripts)
+            return Deliver(run.session_id, submit)
+
+        return self._result_of(run, Claim((), find))
+
+    def _result_of(self, run: Run, claim: Claim) -> Future[RunResult]:
+        """Have a run put in line, and wait for its result."""
         answer: ResultDelivery = ResultDelivery(self._services)
         made: Delivery[Run] = Delivery(self._services)
 
@@ -93,7 +102,7 @@ class ProviderOperations(Carrying):
             deliver(self._services, run.session_id, m.AwaitRun(run.id), answer)
 
         made.add_done_callback(go_on)
-        deliver(self._services, run.session_id, m.SubmitRun(run, deadline_s), made)
+        ask_sessions(self._services, claim, made)
         return answer
 
     def get_capabilities(self, provider: str | None = None) -> Future[Manifest]:

@@ -37,7 +37,6 @@ from asm_actors.transcripts.summing import compacted_data
 
 __all__ = [
     "HANDLERS",
-    "cancel_entry",
     "cancel_run",
     "end_as_told",
     "end_crashed",
@@ -119,17 +118,13 @@ def cancel_run(state: SessionState, message: CancelRun | InterruptRun, now: int,
     return withdraw(state, entry, message, now)
 
 
-def cancel_entry(
-    state: SessionState, run_id: str, entry: RunEntry, reason: str | None, now: int
-) -> list[Effect]:
-    """Cancel an open run: at once if it waits in its session, else by its own actor."""
-    return withdraw(state, entry, CancelRun(reason, run_id), now)
-
-
 def withdraw(
     state: SessionState, entry: RunEntry, message: CancelRun | InterruptRun | SupersedeRun, now: int
 ) -> list[Effect]:
-    """Cancel or interrupt an open run, or have another one take its place; as `cancel_entry`."""
+    """Cancel or interrupt an open run, or have another one take its place.
+
+    It ends at once if it waits in its session, else by its own actor.
+    """
     if entry.phase is Phase.STARTED or _may_have_a_stream(entry):
         return _tell_to_end(state, entry, message)
     return _end_waiting(state, entry, RunStatus.CANCELLED, EventType.RUN_CANCELLED, message.told, now)
@@ -252,8 +247,6 @@ def end_run(
         # Somebody else put more runs into this session: they go first.
         effects.append(Write(drafts, session, (run,), then))
         state.closing = Closing(status, kind, data, [])
-        for run_id, other in list(state.open.items()):
-            effects += cancel_entry(state, run_id, other, f"session_{status.value}", now)
         return effects
     # One append for the run's end and the session's: `RunOnce` costs no further commit.
     state.session = state.session.with_status(status, now)

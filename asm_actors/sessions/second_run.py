@@ -92,7 +92,7 @@ def supersede_loaded(state: SessionState, entry: RunEntry, by: Run, now: int) ->
     if entry.run.status is RunStatus.RUNNING:
         entry.phase = Phase.QUEUED  # as if it were to go on: its stream may be open for a moment yet
     elif entry.run.status is not RunStatus.PENDING:
-        entry.phase = Phase.HELD
+        entry.phase, entry.is_cut = Phase.HELD, entry.run.recoveries > 0
     return withdraw(state, entry, _told(entry.run.id, by), now)
 
 

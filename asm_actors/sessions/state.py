@@ -125,6 +125,8 @@ class SessionState:
     completes_after: str | None = None
     """The run whose end completes the session (`RunOnce`)."""
     holds_slot: bool = False
+    n_ending_many: int = 0
+    """How often it is in the middle of ending many of its runs (`sessions.ending_many`); none starts meanwhile."""
     prelude: Write | None = None
     """What is to be written with the next write."""
     head: int = 0
@@ -167,6 +169,7 @@ class SessionState:
             and self.session.status is SessionStatus.ACTIVE
             and self.holds_slot
             and self.closing is None
+            and not self.n_ending_many
         )
 
     def start(self, entry: RunEntry) -> Effect:

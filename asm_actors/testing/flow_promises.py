@@ -93,7 +93,8 @@ def _session_faults(
         reader = readers.get(event.run_id)
         if reader is None:
             policy = WrittenPolicy.of(session, runs[event.run_id], rules.policy, rules.gated)
-            reader = readers[event.run_id] = _Reader(event.run_id, policy, grants, rules)
+            has_files = bool(runs[event.run_id].options.get("workspace"))
+            reader = readers[event.run_id] = _Reader(event.run_id, policy, grants, rules, has_files)
         yield from reader.take(event)
     for run_id, reader in readers.items():
         yield from reader.left(now_us)
@@ -148,12 +149,15 @@ class _Reader:
     policy: WrittenPolicy
     grants: list[_Grant]
     rules: FlowRules
+    has_files: bool
     calls: dict[str, _Call] = field(factory=dict)
     is_still: bool = False
     is_over: bool = False
 
     def take(self, event: Event) -> Iterator[str]:
-        if self.is_still and event.type not in _WHILE_STILL:
+        # One with files that is cancelled sees to these first, and may be cut in that.
+        is_finishing = self.has_files and event.type is E.RUN_INTERRUPTED
+        if self.is_still and event.type not in _WHILE_STILL and not is_finishing:
             yield f"{event.type} ({event.sequence_number}) of {self.run_id}, which stands still"
         data = event.data
         match event.type:

@@ -91,7 +91,7 @@ def _failed(tool: Tool, error: BaseException) -> AsmError:
         return error
     try:
         text = str(error)
-    except BaseException:  # noqa: BLE001 - its text is made by the tool as well; its type must do
+    except BaseException:  # its text is made by the tool as well; its type must do
         text = ""
     return AsmError.wrap(
         ErrorCode.TOOL_EXECUTION_FAILED,

@@ -27,7 +27,7 @@ class Leash(NamedTuple):
     """Told of the task that did not end, and is left behind."""
 
 
-class OverTime(Exception):
+class OverTime(Exception):  # noqa: N818 - it is no error of whoever raises it
     """The tool's time is over; `is_left` if it could not be stopped."""
 
     def __init__(self, *, is_left: bool) -> None:
@@ -36,7 +36,11 @@ class OverTime(Exception):
 
 
 async def call_coroutine(
-    function: Callable[..., Any], given: dict[str, Any], name: str, timeout: float | None, leash: Leash
+    function: Callable[..., Any],
+    given: dict[str, Any],
+    name: str,
+    timeout: float | None,  # noqa: ASYNC109 - the tool's, and what is raised then says more
+    leash: Leash,
 ) -> Ended:
     """Call a coroutine function and wait for its end.
 

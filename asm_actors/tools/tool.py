@@ -76,6 +76,8 @@ class Tool:
             raise invalid("the name of a tool", "must be 1 to 64 letters, digits, _ and -", self.name)
         if not isinstance(self.description, str):
             raise invalid("description", "must be a text", self.description)
+        if not isinstance(self.input_schema, Mapping):
+            raise invalid("input_schema", "must be a JSON Schema, a map", self.input_schema)
         json_map(self.input_schema, "input_schema")
         if self.input_schema.get("type", "object") != "object":
             raise invalid("input_schema", "must be that of an object", self.input_schema.get("type"))
@@ -276,6 +278,8 @@ def tools_by_name(tools: Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool]
         raise invalid("tools", "must be a list of tools or functions", tools)
     found: dict[str, Tool] = {}
     for given in tools:
+        if not callable(given):
+            raise invalid("tools", "must be a list of tools or functions", given)
         made = given if isinstance(given, Tool) else tool(given)
         if made.name in found:
             raise AsmError(ErrorCode.VALIDATION_ERROR, f"two tools have the name {made.name!r}; rename one")

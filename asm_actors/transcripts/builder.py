@@ -25,7 +25,7 @@ from asm_actors.journal.append import EMPTY
 from asm_actors.serialization import iso_from_us
 from asm_actors.transcripts.message import Message, MessageRole
 
-__all__ = ["AWAITING_APPROVAL", "OPEN", "SUMMARY", "Builder", "in_order"]
+__all__ = ["AWAITING_APPROVAL", "FATES", "OPEN", "SUMMARY", "Builder", "in_order"]
 
 AWAITING_APPROVAL: Final = "[Execution paused: awaiting human approval]"
 """What stands for the answer of a tool that waits for somebody's approval."""
@@ -355,3 +355,6 @@ _SAID: Final = frozenset(
     EVENT_GROUPS[EventGroup.MESSAGE] + EVENT_GROUPS[EventGroup.TOOL] + EVENT_GROUPS[EventGroup.APPROVAL]
 )
 """The types that make messages: those of a run that sums the conversation up are no part of it."""
+
+FATES: Final = frozenset(_HANDLERS) - _SAID - {EventType.TRANSCRIPT_COMPACTED}
+"""The types that make no message, and tell what becomes of those that were made."""

@@ -2,11 +2,13 @@
 
 1. The conversation is that of the runs which were over when the run began; that of a run which still waits for an
    approval counts too. It is the same whenever it is asked for: it ends at the run's ``from_sequence``.
-2. A provider goes on by itself (*native*) only if its own conversation is the whole of this one. That is so if the last
+2. Options choose events, and so what was said. What became of a run is told by all events before this run, chosen or
+   not: one that is over counts as such, also if its end was not chosen.
+3. A provider goes on by itself (*native*) only if its own conversation is the whole of this one. That is so if the last
    run was its own, in this session, completed, and had gone on itself from whatever was there before; and if no other
    run has begun since, not even one that was rolled back. In doubt the messages are sent again (*replay*), since the
    journal is the record and a provider's own conversation is a copy of it.
-3. A run that was cut in the middle is not continued natively: nobody knows what the provider kept of it.
+4. A run that was cut in the middle is not continued natively: nobody knows what the provider kept of it.
 
 All of it blocks: it reads the store.
 """
@@ -24,7 +26,7 @@ from asm_actors.events import EventType
 from asm_actors.journal.query import EventFilter
 from asm_actors.journal.store import Store
 from asm_actors.runs.run import Run, RunStatus
-from asm_actors.sessions.session import Session
+from asm_actors.sessions.session import Session, SessionStatus
 from asm_actors.transcripts.cache import TranscriptCache
 from asm_actors.transcripts.mending import by_runs, turn_messages
 from asm_actors.transcripts.message import Message
@@ -35,7 +37,7 @@ from asm_actors.transcripts.options import (
     check_continuation_opts,
     check_mode,
 )
-from asm_actors.transcripts.reading import read_transcript
+from asm_actors.transcripts.reading import read_transcript, read_window
 from asm_actors.transcripts.summing import must_compact, summed_up, to_sum_up
 from asm_actors.transcripts.transcript import Transcript
 
@@ -45,6 +47,7 @@ __all__ = [
     "check_continuation_opts",
     "check_mode",
     "check_native",
+    "check_to_sum_up",
     "continue_from",
 ]
 
@@ -136,9 +139,8 @@ def continue_from(
             return Continuation((), known, {"mode": mode, "used": "native", "messages": 0})
     elif mode == "auto":
         reason = f"provider {provider} keeps no conversation of its own"
-    if not opts.takes_all:
-        whole = read_transcript(store, session.id, at=at or None, wanted=opts.wanted) if at else whole
-    return _replay(store, run, str(mode), opts, whole, reason)
+    chosen = whole if opts.takes_all or not at else read_window(store, session.id, at, opts.wanted)
+    return _replay(store, run, str(mode), opts, chosen, _under_way(whole), reason)
 
 
 def _place(store: Store, run: Run) -> int:
@@ -168,7 +170,13 @@ def _provider(session: Session, run: Run, manifest: Manifest) -> str:
 
 
 def _replay(
-    store: Store, run: Run, mode: str, opts: ContinuationOptions, whole: Transcript, reason: str | None
+    store: Store,
+    run: Run,
+    mode: str,
+    opts: ContinuationOptions,
+    whole: Transcript,
+    under_way: frozenset[str],
+    reason: str | None,
 ) -> Continuation:
     truncation, bound = opts.truncation, opts.compact_over_tokens
     needs_compaction = False
@@ -177,14 +185,14 @@ def _replay(
         if tried is not None:
             whole, failure = summed_up(store, whole, tried)
             reason = failure or reason
-        said = _said_before(whole)
+        said = _said_before(whole, under_way)
         if must_compact(said, bound, truncation.chars_per_token):
             # One that was under way already cannot give its place up any more.
             may_wait = tried is None and not run.turn_count
             needs_compaction = may_wait and to_sum_up(_settled(whole), opts.keep_last) is not None
             if truncation.takes_all:
                 truncation = evolve(truncation, max_tokens_approx=bound)
-    kept = truncation.cut(by_runs(_said_before(whole)))
+    kept = truncation.cut(by_runs(_said_before(whole, under_way)))
     messages = turn_messages(kept)
     data: dict[str, Any] = {"mode": mode, "used": "replay" if messages else "none", "messages": len(messages)}
     if not messages:
@@ -194,16 +202,20 @@ def _replay(
     return Continuation(messages, None, data, needs_compaction)
 
 
-def _said_before(transcript: Transcript) -> tuple[Message, ...]:
-    """The messages without those of runs which are under way; one that waits for an approval says so."""
-    under_way = set(transcript.open_runs)
+def _under_way(whole: Transcript) -> frozenset[str]:
+    """The runs which go on at the end of a conversation; one that waits for an approval says so, and counts."""
+    if not whole.open_runs:
+        return frozenset()
+    last = {message.metadata.get("run_id"): message.metadata.get("event_type") for message in whole.messages}
+    return frozenset(
+        run_id for run_id in whole.open_runs if last.get(run_id) != EventType.TOOL_APPROVAL_REQUESTED
+    )
+
+
+def _said_before(transcript: Transcript, under_way: frozenset[str]) -> tuple[Message, ...]:
+    """The messages without those of runs which are under way."""
     if not under_way:
         return transcript.messages
-    last = {message.metadata.get("run_id"): message for message in transcript.messages}
-    for run_id in tuple(under_way):
-        found = last.get(run_id)
-        if found is not None and found.metadata.get("event_type") == EventType.TOOL_APPROVAL_REQUESTED:
-            under_way.discard(run_id)
     return tuple(one for one in transcript.messages if one.metadata.get("run_id") not in under_way)
 
 
@@ -258,16 +270,45 @@ def _own_conversation(
 # --- Summing up ------------------------------------------------------------------------------------------------
 
 
+def check_to_sum_up(
+    store: Store, session_id: str, keep_last: int, cache: TranscriptCache | None = None
+) -> None:
+    """Refuse to sum a session's conversation up if nothing is there, and no run is on the way that may say something.
+
+    Sessions that take no runs are left to whoever refuses these.
+
+    Args:
+        store: where the session is.
+        session_id: which session.
+        keep_last: how many of the newest messages are to stay as they are, at least.
+        cache: transcripts that were read before.
+
+    Raises:
+        ConcurrencyError: ``invalid_operation``.
+        ResourceError: ``session_not_found``.
+        StorageError: the journal cannot be read.
+    """
+    session = store.session(session_id)
+    if session.status not in (SessionStatus.ACTIVE, SessionStatus.PAUSED):
+        return
+    for run in store.open_runs(session_id):
+        if run.status is not RunStatus.PENDING or run.options.get("submitted"):
+            return
+    if to_sum_up(_settled(_read(store, session, store.head(session_id), cache)), keep_last) is None:
+        raise _nothing_to_sum_up({"session_id": session_id})
+
+
+def _nothing_to_sum_up(context: dict[str, Any]) -> AsmError:
+    text = f"session {context['session_id']} has nothing to sum up"
+    return AsmError(ErrorCode.INVALID_OPERATION, text, context=context)
+
+
 def _compaction(whole: Transcript, run: Run) -> Continuation:
     """What a run is sent that sums the conversation up."""
     asked = run.options.get("compaction") or {}
     part = to_sum_up(_settled(whole), asked.get("keep_last", 0))
     if part is None:
-        raise AsmError(
-            ErrorCode.INVALID_OPERATION,
-            f"session {run.session_id} has nothing to sum up",
-            context={"session_id": run.session_id, "run_id": run.id},
-        )
+        raise _nothing_to_sum_up({"session_id": run.session_id, "run_id": run.id})
     data = {
         "mode": COMPACTION,
         "used": "replay",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import merge
+from itertools import groupby, islice
 from typing import Final
 
 from attrs import evolve
@@ -11,10 +13,11 @@ from asm_actors.events import Event
 from asm_actors.journal.lineage import check_place
 from asm_actors.journal.query import EventFilter
 from asm_actors.journal.store import Store
+from asm_actors.transcripts.builder import FATES
 from asm_actors.transcripts.transcript import Transcript
 from asm_actors.transcripts.truncation import Truncation
 
-__all__ = ["read_on", "read_transcript", "read_update"]
+__all__ = ["read_on", "read_transcript", "read_update", "read_window"]
 
 _PAGE: Final = 4096
 """Events that are in memory at a time."""
@@ -94,6 +97,44 @@ def read_on(store: Store, transcript: Transcript, at: int) -> Transcript:
     for events in _pages(store, transcript.session_id, EventFilter(after=last, before=at + 1)):
         transcript = transcript.updated(events)
     return transcript
+
+
+def read_window(store: Store, session_id: str, at: int, wanted: EventFilter) -> Transcript:
+    """Read what some events of a session say, as it counts at a later one.
+
+    What became of their runs is told by all events up to there: whether a run is over, was rolled back or begun again,
+    or is no part of the conversation at all.
+
+    Args:
+        store: where the session's events are.
+        session_id: the session.
+        at: as of this sequence number (inclusive).
+        wanted: which events.
+
+    Raises:
+        ResourceError: ``session_not_found``.
+    """
+    end = at + 1
+    chosen = evolve(wanted, before=end if wanted.before is None else min(end, wanted.before))
+    found = merge(
+        _events(store, session_id, chosen),
+        _events(store, session_id, EventFilter(types=FATES, before=end)),
+        key=_number,
+    )
+    # One that is wanted and tells a fate too is there twice.
+    once = (next(same) for _, same in groupby(found, _number))
+    transcript = Transcript(session_id)
+    while events := list(islice(once, _PAGE)):
+        transcript = transcript.updated(events)
+    return transcript
+
+
+def _number(event: Event) -> int:
+    return event.sequence_number or 0
+
+
+def _events(store: Store, session_id: str, wanted: EventFilter) -> Iterator[Event]:
+    return (event for page in _pages(store, session_id, wanted) for event in page)
 
 
 def _pages(store: Store, session_id: str, wanted: EventFilter) -> Iterator[list[Event]]:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from asm_actors.errors import AsmError, ErrorCategory, ErrorCode
+from asm_actors.errors import AsmError, ErrorCategory, ErrorCode, is_valid_code
+from asm_actors.serialization import invalid
 from supervisors import Timeout
 
 __all__ = ["ErrorClass", "RecommendedAction", "classify_error"]
@@ -82,7 +83,7 @@ def classify_error(error: BaseException | ErrorCode | str) -> ErrorClass:
             was over, as ``cancelled`` if their task was cancelled, else as ``internal_error``.
 
     Raises:
-        ValueError: A text is no error code.
+        ValidationError: It is neither an exception nor an error code.
     """
     found = _asm_error(error)
     action = _ACTIONS.get(found.code)
@@ -94,8 +95,10 @@ def classify_error(error: BaseException | ErrorCode | str) -> ErrorClass:
 def _asm_error(error: BaseException | str) -> AsmError:
     if isinstance(error, AsmError):
         return error
-    if isinstance(error, str):
+    if isinstance(error, str) and is_valid_code(error):
         return AsmError(error)
+    if not isinstance(error, BaseException):
+        raise invalid("error", "must be an exception, or one of the error codes", error)
     if isinstance(error, TimeoutError | Timeout):
         return AsmError.wrap(ErrorCode.TIMEOUT, error)
     if isinstance(error, CancelledError):

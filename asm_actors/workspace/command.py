@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from asm_actors.config import COMMAND_TIMEOUT, MAX_OUTPUT_BYTES, SHELL, SUCCESS_EXIT_CODES
 from asm_actors.errors import AsmError, ErrorCode
-from asm_actors.serialization import check_integer, check_number, invalid
+from asm_actors.serialization import check_integer, check_number, check_text, invalid
 
 __all__ = [
     "CANCELLED_EXIT_CODE",
@@ -70,6 +70,11 @@ def _argv(value: object) -> tuple[str, ...]:
 def _check_word(value: object, name: str) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise invalid(name, "must be a string without NUL", value)
+    try:
+        # Names of files that are no UTF-8 have such surrogates as this knows.
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise invalid(name, "must be a string that can be encoded", value) from None
     return value
 
 
@@ -84,7 +89,7 @@ def _path(value: Any) -> str | None:
 
 
 def _env(value: object) -> tuple[tuple[str, str | None], ...]:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):
         value = dict(value)
     if not isinstance(value, Mapping):
         raise invalid("env", "must be a map of strings", value)
@@ -115,7 +120,7 @@ def _positive(_: Any, attribute: Any, value: float | None) -> None:
 
 def _stdin(value: object) -> bytes | None:
     if isinstance(value, str):
-        return value.encode()
+        return check_text(value, "stdin").encode()
     if value is None or isinstance(value, bytes):
         return value
     if isinstance(value, bytearray | memoryview):

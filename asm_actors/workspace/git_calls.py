@@ -67,12 +67,23 @@ class Git:
         timeout: Seconds that one call may take.
         stop: Cancels what is under way.
         run: Runs commands.
+        words: What git is told first, always.
+        env: Variables that it always gets.
     """
 
     def __init__(
-        self, directory: str | Path, *, timeout: float, stop: Stop | None = None, run: Exec | None = None
+        self,
+        directory: str | Path,
+        *,
+        timeout: float,
+        stop: Stop | None = None,
+        run: Exec | None = None,
+        words: tuple[str, ...] = (),
+        env: dict[str, str] | None = None,
     ) -> None:
         self.directory = str(directory)
+        self._words = words
+        self._env = env or {}
         self._timeout = timeout
         self._stop = stop
         self._exec = run or Exec()
@@ -81,6 +92,17 @@ class Git:
     def elsewhere(self, directory: str | Path) -> Git:
         """Return the same in another directory."""
         return Git(directory, timeout=self._timeout, stop=self._stop, run=self._exec)
+
+    def at(self, git_dir: str | Path, work_tree: str | Path) -> Git:
+        """Return the same for a repository that is not to be looked for: git is told where it is."""
+        words = (f"--git-dir={git_dir}", f"--work-tree={work_tree}")
+        return Git(work_tree, timeout=self._timeout, stop=self._stop, run=self._exec, words=words)
+
+    def with_env(self, env: dict[str, str]) -> Git:
+        """Return the same, with variables."""
+        made = self.elsewhere(self.directory)
+        made._words, made._env = self._words, self._env | env
+        return made
 
     def run(
         self,
@@ -106,9 +128,9 @@ class Git:
                 ``cancelled``.
         """
         command = Command(
-            argv=("git", "--no-pager", *self._settings, *words),
+            argv=("git", "--no-pager", *self._settings, *self._words, *words),
             cwd=self.directory,
-            env=_ENVIRONMENT | (env or {}),
+            env=_ENVIRONMENT | self._env | (env or {}),
             inherit=_INHERITED,
             stdin=stdin,
             timeout=self._timeout,

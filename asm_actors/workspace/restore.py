@@ -24,7 +24,7 @@ from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.workspace.files import Scan, Seeing, make_writable, scan, see
 from asm_actors.workspace.tree import LINK, Entry, Tree
 
-__all__ = ["Fetch", "Restoring", "Write", "not_restored"]
+__all__ = ["Fetch", "Restoring", "Write", "clear", "not_restored"]
 
 _TEMPORARY = ".asm-restoring"
 
@@ -134,7 +134,7 @@ class Restoring:
                 self._remove(path)
         for path in found.repos:
             if path not in tree.repos:
-                self._clear(self._root / path)
+                clear(self._root / path)
                 self.removed.add(path)
         for path in sorted(found.folders, key=_depth, reverse=True):
             if path not in tree.folders:
@@ -170,7 +170,7 @@ class Restoring:
             return False
         seen = see(found)
         if seen is None:
-            self._clear(place)
+            clear(place)
             return False
         if seen.kind != entry.kind or seen.size != entry.size:
             return False
@@ -204,13 +204,14 @@ class Restoring:
         else:
             self.removed.add(path)
 
-    def _clear(self, place: Path) -> None:
-        """Remove whatever is there."""
-        if place.is_dir() and not place.is_symlink():
-            scan(place, lambda _, __: False, opens=True)
-            shutil.rmtree(place)
-        else:
-            _unlink(place)
+
+def clear(place: Path) -> None:
+    """Remove whatever is there."""
+    if place.is_dir() and not place.is_symlink():
+        scan(place, lambda _, __: False, opens=True)
+        shutil.rmtree(place)
+    else:
+        _unlink(place)
 
 
 def _unlink(place: Path) -> None:

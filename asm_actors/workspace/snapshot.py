@@ -48,6 +48,9 @@ class Snapshot:
         label: what it was taken for, such as ``before``, ``after`` and ``after_failure``.
         captured_us: when it was taken, in microseconds since the epoch; :attr:`captured_at` shows it.
         metadata: git: ``head_ref branch dirty includes_untracked includes_ignored``; hash: ``files bytes``.
+        nested: git: the repositories inside, submodules among them, at any depth, by path. Each has a commit of its
+            own in its own repository: ``ref head_ref branch dirty``. One that could not be kept has a ``ref`` of None
+            and a ``reason``.
     """
 
     id: str
@@ -57,6 +60,7 @@ class Snapshot:
     label: str
     captured_us: int
     metadata: dict[str, Any] = Factory(dict)
+    nested: dict[str, Any] = Factory(dict)
 
     @property
     def captured_at(self) -> datetime:
@@ -73,6 +77,7 @@ class Snapshot:
             "label": self.label,
             "captured_at": iso_from_us(self.captured_us),
             "metadata": json_map(self.metadata, "metadata"),
+            "nested": json_map(self.nested, "nested"),
         }
 
     @classmethod
@@ -91,6 +96,7 @@ class Snapshot:
             label=fields.optional_text("label") or "",
             captured_us=fields.time("captured_at"),
             metadata=fields.map("metadata"),
+            nested=fields.map("nested"),
         )
 
 
@@ -162,8 +168,10 @@ class Diff:
         patch_ref: the key of the patch in the artifact store, or None.
         patch_bytes: its size, or None if there is none.
         patch_truncated: whether the patch was too long to be kept.
-        metadata: more facts, such as ``patch_is_exact``: False if the patch holds bytes that are no text, which are
-            replaced.
+        metadata: more facts. ``patch_is_exact`` is False if the patch does not tell all: it holds bytes that are no
+            text, which are replaced, or it leaves out what these name: ``not_counted`` lists repositories inside whose
+            contents are gone with them, so that only paths and sizes are told; ``not_compared`` those of which one of
+            the snapshots holds nothing.
     """
 
     backend: str
@@ -288,8 +296,9 @@ class Rollback:
         ref: its state.
         restored: paths that were written anew, or whose mode was set back; sorted.
         removed: paths that were removed since they came later; sorted.
-        not_restored: paths that a snapshot knows of and does not hold: nested repositories that have gone or have
-            moved on, pipes and sockets that have gone; sorted.
+        not_restored: what is not, or perhaps not, as it was; sorted. Nested repositories that are gone with all that
+            was kept in them, that could not be kept, or whose HEAD has moved on (their files are as they were);
+            pipes and sockets that have gone.
         head_moved: git: whether HEAD names another commit or branch than it did. It is never moved back: commits
             made since are kept.
     """

@@ -15,7 +15,7 @@ from attrs import Factory, frozen
 
 from asm_actors.errors import AsmError, ErrorCode
 
-__all__ = ["FILE", "LINK", "Entry", "Tree", "ignored_in", "parents_of"]
+__all__ = ["FILE", "LINK", "Entry", "Tree", "checked", "ignored_in", "parents_of"]
 
 FILE: Final = "f"
 LINK: Final = "l"
@@ -48,7 +48,7 @@ class Tree:
     Attributes:
         files: files and links.
         folders: permission bits of every folder; the directory itself is the empty path.
-        repos: repositories inside, which are left alone, and what their HEAD was, or None.
+        repos: repositories inside, which are trees of their own, and what their HEAD was, or None.
         specials: pipes, sockets and devices, which are left alone.
         ignored: what was there and is left alone since it is ignored; a folder ends with a slash and stands for all
             below.
@@ -91,8 +91,8 @@ class Tree:
             if found["version"] != 1:
                 raise ValueError(f"version {found['version']}")
             tree = cls(
-                files={_checked(path): Entry(*entry) for path, entry in found["files"].items()},
-                folders={path and _checked(path): int(mode) for path, mode in found["folders"].items()},
+                files={checked(path): Entry(*entry) for path, entry in found["files"].items()},
+                folders={path and checked(path): int(mode) for path, mode in found["folders"].items()},
                 repos=dict(found["repos"]),
                 specials=tuple(found["specials"]),
                 ignored=tuple(found["ignored"]),
@@ -128,8 +128,12 @@ def parents_of(path: str) -> Iterable[str]:
         yield path
 
 
-def _checked(path: str) -> str:
-    # What is written by these paths must stay below the directory, whoever wrote the snapshot.
+def checked(path: str) -> str:
+    """Return a path; what is written by it must stay below the directory, whoever wrote the snapshot.
+
+    Raises:
+        ValueError: it leads elsewhere.
+    """
     if (
         not path
         or path.startswith("/")

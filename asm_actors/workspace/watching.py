@@ -11,9 +11,12 @@ import selectors
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 __all__ = ["LoopWatcher", "Stop", "Timer", "WaitingWatcher", "Watcher"]
+
+_LONGEST_WAIT_S: Final = 86_400.0
+"""Selectors refuse to wait for much longer; who waits on looks at the timers again."""
 
 
 class Timer(Protocol):
@@ -188,7 +191,7 @@ class WaitingWatcher:
             if callback is not None:
                 callback()
                 return
-        timeout = self._timers[0][0] - now if self._timers else None
+        timeout = min(self._timers[0][0] - now, _LONGEST_WAIT_S) if self._timers else None
         for key, ready in self._selector.select(timeout):
             for kind in (selectors.EVENT_READ, selectors.EVENT_WRITE):
                 # One callback may have taken away another.

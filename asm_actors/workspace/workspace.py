@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.serialization import invalid
 from asm_actors.workspace.backend import Context, Workspace
 from asm_actors.workspace.config import Strategy, WorkspaceConfig
 from asm_actors.workspace.git_backend import GitWorkspace
@@ -17,18 +19,22 @@ from asm_actors.workspace.hash_backend import HashWorkspace
 __all__ = ["open_workspace"]
 
 
-def open_workspace(config: WorkspaceConfig, **context: Any) -> Workspace:
+def open_workspace(config: WorkspaceConfig | Mapping[str, Any], **context: Any) -> Workspace:
     """Open a directory whose state is to be kept. Blocks; there is nothing to close.
 
     Args:
-        config: What is asked for.
+        config: What is asked for; or a map of its fields.
         **context: The other fields of `Context`: ``artifacts``, ``stop``, ``now``, ``new_name``.
 
     Raises:
-        AsmError: ``validation_error``: there is no such directory, or it belongs to no git work tree and git is
+        AsmError: ``validation_error``: a field is malformed, there is no such directory, or it belongs to no git work tree and git is
             asked for; ``dependency_not_available``: git is needed and not installed; ``command_failed``: git refuses
             the repository.
     """
+    if isinstance(config, Mapping):
+        config = WorkspaceConfig.from_map(config)
+    elif not isinstance(config, WorkspaceConfig):
+        raise invalid("config", "must be a WorkspaceConfig, or a map of its fields", config)
     made = Context(config=config, **context)
     root = Path(os.path.realpath(config.path or "."))
     if not root.is_dir():

@@ -99,17 +99,39 @@ def test_a_budget_for_a_model_without_a_price_says_so(run_asm):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--policy", "none.json"], "the policy none.json cannot be read"),
-        (["--policy", "broken.toml"], "the policy broken.toml is no TOML"),
+        (["--policy", "none.json"], "the policy none.json: there is no such file"),
+        (["--policy", "broken.toml"], "the policy broken.toml: it is no TOML"),
         (["--policy", "unknown.toml"], "a policy has no field 'nmae'"),
+        (["--policy", "twice.json"], "the policy twice.json: it is no JSON: the key 'name' stands twice"),
+        (["--policy", "huge.json"], "the policy huge.json: it holds a number that is too long"),
         (["--max-cost", "0"], "0.0 is not in the range x>0"),
+        (["--max-cost", "nan"], "nan is no finite number"),
+        (["--max-cost", "1e400"], "inf is no finite number"),
+        (["--deadline", "nan"], "nan is no finite number"),
+        (["--deadline", "1e400"], "inf is no finite number"),
+        (["--deadline", "-1"], "-1.0 is not in the range x>0"),
     ],
 )
-def test_malformed_policies_are_refused_before_anything_begins(run_asm, tmp_path, words, told):
+def test_malformed_options_are_refused_before_anything_begins(run_asm, tmp_path, words, told):
     (tmp_path / "broken.toml").write_text("name = ")
     (tmp_path / "unknown.toml").write_text("nmae = 'x'")
+    (tmp_path / "twice.json").write_text('{"name": "a", "name": "b"}')
+    (tmp_path / "huge.json").write_text('{"limits": {"max_turns": ' + "9" * 5000 + "}}")
     assert told in run_asm.refused("run", "--provider", "mock", "x", *words)
     assert not (tmp_path / "var").exists()
+
+
+def test_a_session_that_was_made_for_a_run_which_is_refused_is_ended(run_asm, monkeypatch):
+    def refuse(self, *args, **options):
+        raise asm.AsmError("overloaded", "not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("asm_actors.sessions.manager.SessionManager.submit_run", refuse)
+        result = run_asm("run", "--provider", "mock", "x")
+    assert result.exit_code == 1
+    assert "not now" in result.stderr
+    (session,) = sessions(run_asm).values()
+    assert session["status"] == "cancelled"
 
 
 # --- Approvals -----------------------------------------------------------------------------------------------------

@@ -60,6 +60,15 @@ def test_a_check_says_what_is_not(run_asm, tmp_path):
     assert "none.toml: there is no such file" in run_asm.refused("config", "show", "--config", "none.toml")
 
 
+def test_numbers_that_nothing_holds_are_one_line(run_asm, tmp_path):
+    (tmp_path / "huge.json").write_text('{"linger": ' + "9" * 400 + "}")
+    (tmp_path / "huge.toml").write_text("max_queued_runs = " + "9" * 5000)
+    for words in (("config", "check"), ("run", "--provider", "mock", "x"), ("sessions",)):
+        assert "linger must be" in run_asm.refused(*words, "--config", "huge.json")
+        assert "huge.toml: it holds a number" in run_asm.refused(*words, "--config", "huge.toml")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["huge.json", "huge.toml"]
+
+
 # --- In other commands ---------------------------------------------------------------------------------------------
 
 

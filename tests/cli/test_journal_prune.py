@@ -98,7 +98,9 @@ def test_mistakes_are_said(run_asm, own_journal, tmp_path):
     assert "no journal at" in run_asm.refused("journal", "prune", "--journal", str(tmp_path / "absent"))
     assert not (tmp_path / "absent").exists()
     missing = ("--policy", str(tmp_path / "absent.toml"))
-    assert "cannot be read" in run_asm.refused("journal", "prune", "--journal", str(own_journal), *missing)
+    assert "there is no such file" in run_asm.refused(
+        "journal", "prune", "--journal", str(own_journal), *missing
+    )
     bad = ("--max-total-events", "0")
     assert "max-total-events" in run_asm.refused("journal", "prune", "--journal", str(own_journal), *bad)
 

@@ -108,15 +108,35 @@ def test_a_summary_is_summed_up_again(talks):
 
 
 @pytest.mark.parametrize("asked", [0, 1])
-def test_without_anything_to_sum_up_it_is_refused(talks, asked):
+def test_without_anything_to_sum_up_it_is_refused_and_leaves_nothing(talks, asked):
     talk = talks()
     if asked:
         talk.ask("one")
         compact(talk, keep_last=0).get()
-    calls = talk.provider.calls
+    calls, store = talk.provider.calls, talk.system.store
+    before = store.runs(talk.session.id), store.head(talk.session.id)
     done = compact(talk, keep_last=0)
     assert talk.system.error_of(done).code is ErrorCode.INVALID_OPERATION
     assert talk.provider.calls == calls
+    assert (store.runs(talk.session.id), store.head(talk.session.id)) == before
+
+
+def test_behind_a_run_that_is_in_line_it_waits_for_what_that_says(talks):
+    talk = talks()
+    first = talk.system.operations.submit_run(talk.session.id, "one")
+    done = talk.system.operations.compact_session(talk.session.id, keep_last=0)
+    talk.system.settle()
+    assert first.get().session_id == talk.session.id
+    assert done.get().output["content"] == "the gist"
+
+
+def test_a_run_that_nobody_executes_brings_nothing_to_sum_up(talks):
+    talk = talks()
+    talk.system.operations.start_run(talk.session.id, "one")
+    talk.system.settle()
+    done = compact(talk, keep_last=0)
+    assert talk.system.error_of(done).code is ErrorCode.INVALID_OPERATION
+    assert purposes(talk) == [None]
 
 
 @pytest.mark.parametrize(

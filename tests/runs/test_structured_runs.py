@@ -98,8 +98,26 @@ def test_a_run_that_never_fits_fails_and_says_why(store):
         sim.check_promises()
 
 
+def endless():
+    schema = {"type": "object"}
+    schema["properties"] = {"more": schema}
+    return schema
+
+
+def deep():
+    schema = {"type": "object"}
+    for _ in range(5_000):
+        schema = {"items": schema}
+    return schema
+
+
 @pytest.mark.parametrize(
-    "schema", [3, "object", ["object"], {"type": "thing"}, {"$ref": "https://example.org/city"}, int]
+    "schema",
+    [
+        *[3, "object", ["object"], int, {"type": "thing"}, {"$ref": "https://example.org/city"}],
+        *[{"$schema": 5}, {"$schema": ["x"]}, endless(), deep(), {"const": endless()}],
+    ],
+    ids=lambda schema: type(schema).__name__,
 )
 def test_what_is_no_schema_is_refused_before_there_is_a_run(schema):
     with system(Model()) as sim:

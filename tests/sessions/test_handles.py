@@ -24,6 +24,20 @@ def sim():
         sim.check_promises()
 
 
+class Unspeakable:
+    def __repr__(self):
+        raise RuntimeError("it cannot be shown")
+
+
+def odd_inputs():
+    """Things that are no input, and can hardly be looked at."""
+    deep, cyclic = [], {}
+    for _ in range(5_000):
+        deep = [deep]
+    cyclic["messages"] = [{"role": "user", "content": [cyclic]}]
+    return [Unspeakable(), deep, cyclic, {"messages": deep}, {"prompt": Unspeakable()}, "\ud800"]
+
+
 def run_of(session_id, run_id="run_mine"):
     return Run.new(id=run_id, now=1, session_id=session_id, input="Hello")
 
@@ -175,6 +189,7 @@ def test_malformed_messages_are_refused_and_harm_nobody(sim):
         messages.SubmitRun(run_of(session.id), deadline_s="soon"),
         messages.FailSession("boom"),
         messages.PauseSession(object()),
+        *(messages.SteerRun(odd, "run_x") for odd in odd_inputs()),
         messages.CancelRun(5, "run_x"),
         messages.ExecuteRun("run_x", None, {"x": object()}),
     ]:
@@ -209,6 +224,26 @@ def test_a_run_that_is_told_to_be_made_is_made_or_its_refusal_logged(sim, caplog
     handle.tell(messages.SubmitRun(run_of(session.id)))
     sim.settle()
     assert "already_exists" in caplog.text
+
+
+def test_odd_input_into_a_turn_is_refused_at_once_and_harms_nobody(sim):
+    session = sim.active_session()
+    run = sim.manager.submit_run(session.id, "Hello")
+    sim.settle()
+    ref = sim.system.session(session.id).ref()
+    handle = sim.system.run(run.id)
+    for odd in odd_inputs():
+        for steer in (
+            lambda odd=odd: handle.ask(messages.SteerRun(odd)),
+            lambda odd=odd: handle.tell(messages.SteerRun(odd)),
+            lambda odd=odd: sim.manager.steer_run(run.id, odd),
+        ):
+            with pytest.raises(AsmError) as caught:
+                steer()
+            assert caught.value.code is ErrorCode.VALIDATION_ERROR
+    assert sim.system.session(session.id).ref() is ref
+    assert ref.is_alive()
+    assert sim.run(run.id).status == "running"
 
 
 def test_handles_show_whom_they_name(sim):

@@ -20,7 +20,7 @@ from supervisors.testing import Gate
 WITHIN_S = 20.0
 
 
-class Unspeakable(Exception):
+class UnspeakableError(Exception):
     def __str__(self):
         raise KeyboardInterrupt
 
@@ -51,7 +51,7 @@ def turns():
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize(
     "raised",
-    [Unspeakable(), GeneratorExit(), KeyboardInterrupt(), SystemExit(1), asyncio.CancelledError()],
+    [UnspeakableError(), GeneratorExit(), KeyboardInterrupt(), SystemExit(1), asyncio.CancelledError()],
     ids=lambda value: type(value).__name__,
 )
 def test_a_tool_that_raises_something_odd_fails_and_its_run_goes_on(bench, raised, is_async):

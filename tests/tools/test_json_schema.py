@@ -46,6 +46,8 @@ def test_only_the_first_faults_are_told_and_no_long_ones():
         [],
         {"type": "text"},
         {"minimum": "x"},
+        {"$schema": 5},
+        {"$schema": None, "type": 3},
         {"$ref": "https://example.org/other.json"},
         {"properties": {"a": {"$ref": "other.json#/x"}}},
     ],
