@@ -54,6 +54,7 @@ __all__ = [
     "codes_in",
     "is_retryable",
     "is_valid_code",
+    "text_of",
 ]
 
 
@@ -159,7 +160,7 @@ class AsmError(Exception):
         The exception's type is kept in ``details["original_exception"]``; if ``message`` replaces its text,
         that text is kept in ``details["original_message"]``.
         """
-        original = _text_of(exception)
+        original = text_of(exception)
         details = {"original_exception": f"{type(exception).__module__}.{type(exception).__qualname__}"}
         if message is not None:
             details["original_message"] = original
@@ -282,7 +283,8 @@ _CLASSES: Final[Mapping[ErrorCategory, type[AsmError]]] = {
 }
 
 
-def _text_of(exception: BaseException) -> str:
+def text_of(exception: BaseException) -> str:
+    """Return the text of any exception; an empty one where it has none, or cannot make it."""
     try:
         return str(exception)
     except BaseException:  # a foreign exception's own __str__ may fail; its type is named anyway

@@ -5,8 +5,8 @@ and reads where it is waited for: on the caller's thread, or off the caller's ev
 or waits for an actor, so a long search holds up nobody.
 
 Pages hold up to 1000 items, or fewer where the system is configured so (`max_query_limit`). A page has a cursor unless
-it is empty: given back with the same filters and the same order it leads to the next page. Items that are added or taken
-away meanwhile neither repeat nor hide others.
+it is empty: given back with the same filters and the same order it leads to the next page. Items that are added or
+taken away meanwhile neither repeat nor hide others.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import cattrs
 
-from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.errors import AsmError, ErrorCode, text_of
 from asm_actors.tools.schema import enum_values, fields_of, is_record
 
 __all__ = ["is_plain", "structure"]
@@ -51,9 +51,9 @@ def structure(value: Any, hint: Any) -> Any:
         return _converter().structure(value, hint)
     except Exception as error:  # a class may refuse its fields in any way
         cause: BaseException = error
-        while cause.__cause__ is not None and not str(cause):
+        while cause.__cause__ is not None and not text_of(cause):
             cause = cause.__cause__
-        text = str(cause) or type(cause).__name__
+        text = text_of(cause) or type(cause).__name__
         raise AsmError(ErrorCode.VALIDATION_ERROR, text) from error
 
 

@@ -17,7 +17,7 @@ from pykka import ActorRef
 from supervisors import pykka_registry
 from supervisors.dispatcher import Dispatcher
 from supervisors.errors import DispatcherStopped, StartFailed, SupervisionError
-from supervisors.exits import NORMAL, ExitReason
+from supervisors.exits import NORMAL, ExitReason, error_text
 from supervisors.future import Future
 from supervisors.life import DEAD, NEW, RUNNING, Life
 from supervisors.notices import Down, Monitor
@@ -185,7 +185,7 @@ class Actor(pykka.Actor):
             child = actor_class(*args, **kwargs)
         except BaseException as error:
             dispatcher.note_interrupt(error)
-            raise StartFailed(f"{actor_class.__name__} could not be made: {error!r}") from error
+            raise StartFailed(f"{actor_class.__name__} could not be made: {error_text(error)}") from error
         ref = child.actor_ref
         life = ref.life
         if life.dispatcher is not dispatcher:
@@ -202,7 +202,7 @@ class Actor(pykka.Actor):
         try:
             life.start()
         except BaseException as error:
-            raise StartFailed(f"{actor_class.__name__} failed in on_start: {error!r}") from error
+            raise StartFailed(f"{actor_class.__name__} failed in on_start: {error_text(error)}") from error
         if mine.children is None:
             mine.children = {}
         mine.children[ref] = None

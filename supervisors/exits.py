@@ -28,6 +28,7 @@ __all__ = [
     "Normal",
     "Shutdown",
     "describe",
+    "error_text",
     "is_abnormal",
 ]
 
@@ -107,8 +108,16 @@ def describe(reason: ExitReason) -> str:
         case Shutdown(detail=detail):
             return f"shutdown ({detail})"
         case Crashed(error=error):
-            return f"crashed: {error!r}"
+            return f"crashed: {error_text(error)}"
         case Killed():
             return "killed"
         case Abandoned():
             return "abandoned"
+
+
+def error_text(error: BaseException) -> str:
+    """Return the `repr` of an exception; where that itself fails, for it may be anybody's code, its type."""
+    try:
+        return repr(error)
+    except BaseException:
+        return f"{type(error).__name__} (it cannot be shown)"

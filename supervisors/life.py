@@ -26,7 +26,7 @@ from pykka._envelope import Envelope
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 
 from supervisors import pykka_registry
-from supervisors.exits import KILLED, NORMAL, SHUTDOWN, Crashed, ExitReason, describe, is_abnormal
+from supervisors.exits import KILLED, NORMAL, SHUTDOWN, Crashed, ExitReason, describe, error_text, is_abnormal
 from supervisors.mailbox import (
     DEAD,
     NEW,
@@ -248,7 +248,7 @@ class Life(Mailbox):
                     actor.on_failure(*exc_info)
             else:
                 # Pykka would stop every actor of the process here; a supervisor decides about this one instead.
-                logger.debug(f"{error!r} in {actor}. Stopping this actor.")
+                logger.debug(f"{error_text(error)} in {actor}. Stopping this actor.")
                 logger.error(f"{type(error).__name__} ended {actor}:", exc_info=exc_info)
                 self.dispatcher.note_interrupt(error)
                 self._leave(Crashed(error))

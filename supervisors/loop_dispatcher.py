@@ -24,7 +24,7 @@ from supervisors import dispatcher as base
 from supervisors.blocking import BlockingPool
 from supervisors.dispatcher import Dispatcher, DispatcherStatistics
 from supervisors.errors import DispatcherStopped, WouldDeadlock
-from supervisors.exits import KILLED, Crashed
+from supervisors.exits import KILLED, Crashed, error_text
 from supervisors.future import dispatcher_threads
 from supervisors.life import RUNNING
 from supervisors.loops import new_loop, wind_up
@@ -227,7 +227,7 @@ class LoopDispatcher(Dispatcher):
                 except BaseException as error:
                     # asyncio lets SystemExit and KeyboardInterrupt of a task pass, after noting them in the task:
                     # they are the crash of its owner, and no reason to stop everybody else.
-                    logger.error(f"{error!r} passed through the loop of {self!r}, which goes on")  # noqa: TRY400
+                    logger.error(f"{error_text(error)} passed through the loop of {self!r}, which goes on")  # noqa: TRY400
         finally:
             self._clean_up(loop)
 

@@ -25,7 +25,7 @@ import pykka
 from attrs import evolve
 
 from supervisors.dispatcher import Dispatcher, DispatcherStatistics
-from supervisors.exits import KILLED, Crashed
+from supervisors.exits import KILLED, Crashed, error_text
 from supervisors.future import dispatcher_threads
 from supervisors.manual_clock import ManualClock
 from supervisors.simulation_loop import SimulationLoop
@@ -156,7 +156,7 @@ class SimulationDispatcher(Dispatcher):
                 handle._run()
             except (KeyboardInterrupt, SystemExit) as error:
                 # asyncio lets them pass after noting them in the task, whose owner they end.
-                logger.error(f"{error!r} passed through the loop of {self!r}, which goes on")  # noqa: TRY400
+                logger.error(f"{error_text(error)} passed through the loop of {self!r}, which goes on")  # noqa: TRY400
                 self.note_interrupt(error)
 
     @contextlib.contextmanager

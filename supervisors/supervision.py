@@ -20,7 +20,7 @@ from supervisors.control import (
     WhichChildren,
 )
 from supervisors.errors import StartFailed
-from supervisors.exits import KILLED, SHUTDOWN, Abandoned, Crashed, ExitReason, Shutdown
+from supervisors.exits import KILLED, SHUTDOWN, Abandoned, Crashed, ExitReason, Shutdown, error_text
 from supervisors.future import Future
 from supervisors.intensity import RestartWindow
 from supervisors.life import DEAD, RUNNING
@@ -145,7 +145,9 @@ class SupervisingActor(Actor):
         except (Exception, SystemExit) as error:  # a child that fails in any way is the supervisor's to judge
             self._failed_starts += 1
             failed = (
-                error if isinstance(error, Exception) else StartFailed(f"{make.__name__} raised {error!r}")
+                error
+                if isinstance(error, Exception)
+                else StartFailed(f"{make.__name__} raised {error_text(error)}")
             )
             residue = next((ref for ref in made if ref.life.phase != DEAD), None)
             return Launch(None, failed, residue)

@@ -25,7 +25,7 @@ from pykka.messages import _ActorStop
 from supervisors import pykka_registry
 from supervisors.dispatcher import Dispatcher
 from supervisors.errors import DispatcherStopped, Overloaded
-from supervisors.exits import ABANDONED, NORMAL, SHUTDOWN, Crashed, ExitReason
+from supervisors.exits import ABANDONED, NORMAL, SHUTDOWN, Crashed, ExitReason, error_text
 from supervisors.future import Future
 from supervisors.mailbox import DEAD, NEW, RUNNING, STOPPING, answer, answer_dead, answer_error, refuse
 from supervisors.notices import Down, Monitor
@@ -342,7 +342,7 @@ class ThreadActor(pykka.ThreadingActor):
         except BaseException as error:  # it ends this actor, not the process's others
             if reply_to is not None:
                 answer_error(reply_to)
-            logger.debug(f"{error!r} in {self}. Stopping this actor.")
+            logger.debug(f"{error_text(error)} in {self}. Stopping this actor.")
             logger.exception(f"{type(error).__name__} ended {self}:")
             self._end(NORMAL)
             return Crashed(error)

@@ -49,6 +49,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "asm_actors.tools.mcp_values",
         "asm_actors.tools.schema",
         "asm_actors.tools.tool",
+        "asm_actors.tools.validators",
         "asm_actors.transcripts",
         "asm_actors.transcripts.message",
         "asm_actors.transcripts.builder",

@@ -140,7 +140,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     "asm",
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="A journal is a directory. Set ASM_JOURNAL to name yours once for all commands.",
+    epilog="A journal is a directory. Set ASM_JOURNAL, or ASM_CONFIG (a file of settings), to name yours once for all.",
 )
 @click.option(
     "--version",

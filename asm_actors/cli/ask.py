@@ -150,9 +150,14 @@ def _options(policy_file: Path | None, max_cost: float | None, continued: str | 
 
 
 def _check_session(journal: Path, session_id: str) -> None:
-    """Refuse a session that is not there before anything is written."""
+    """Refuse a session that is not there, or was deleted, before anything is written."""
     with open_for_reading(journal) as store:
-        store.head(session_id)
+        if store.session(session_id).deleted_us is not None:
+            others = hint("sessions", journal)
+            raise Failure(
+                f"session {session_id} was deleted and does not go on; ask without --continue, "
+                f"or choose another one: {others}"
+            )
 
 
 @contextmanager

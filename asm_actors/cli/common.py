@@ -43,8 +43,10 @@ TOLD_BY: Final = "asm_actors.journal_told_by"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# What the user can put right, beside whole categories: these two are kept with errors that are nobody's mistake.
-_MISTAKES: Final = frozenset({ErrorCode.JOURNAL_LOCKED, ErrorCode.PROVIDER_AUTHENTICATION_FAILED})
+# What the user can put right, beside whole categories: these are kept with errors that are nobody's mistake.
+_MISTAKES: Final = frozenset(
+    {ErrorCode.INVALID_OPERATION, ErrorCode.JOURNAL_LOCKED, ErrorCode.PROVIDER_AUTHENTICATION_FAILED}
+)
 _MISTAKEN_CATEGORIES: Final = frozenset(
     {ErrorCategory.VALIDATION, ErrorCategory.STATE, ErrorCategory.RESOURCE}
 )

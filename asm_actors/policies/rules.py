@@ -78,9 +78,11 @@ class PolicyLimits:
     Attributes:
         max_total_tokens: tokens of requests and answers together.
         max_duration_ms: milliseconds from its start on.
-        max_tool_calls: calls of tools.
+        max_tool_calls: calls of tools. A run is looked at with all calls that a turn asks for: if these are too many
+            together, a run that is cancelled for it begins none of them.
         max_cost_usd: US dollars.
-        max_turns: requests to the model.
+        max_turns: requests to the model. A turn that ends with calls of tools wants another one: if there is none left,
+            a run that is cancelled for it does not make them, since nobody would hear of their results.
 
     Raises:
         ValidationError: a field is not a number of at least 0 (for dollars), or no integer (for anything else).

@@ -99,6 +99,9 @@ class Violation:
             return f"policy {self.policy} does not allow the tool {self.subject}"
         if self.kind == ViolationKind.APPROVAL_REQUIRED:
             return f"the tool {self.subject} was called, and somebody had to be asked before"
+        if self.subject == Metric.DURATION_MS:
+            # Its timer finds it at the very end of the time, when nothing is more than anything.
+            return f"the {_shown(details.get('limit'))} ms that policy {self.policy} allows are over"
         return (
             f"{_shown(details.get('actual'))} {self.subject} are more than the {_shown(details.get('limit'))} that "
             f"policy {self.policy} allows"

@@ -124,7 +124,7 @@ class AnthropicProvider(BaseProvider):
                 check_text(given, setting)
         self.name = name
         self.model = model
-        self.timeout = timeout
+        self.timeout = check_seconds(timeout)
         self._api_key = api_key
         self._base_url = base_url
         self._max_tokens = max_tokens

@@ -8,6 +8,7 @@ import logging
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.routing.target import Target
+from supervisors.exits import error_text
 
 __all__ = ["OpenTarget", "as_error"]
 
@@ -22,8 +23,9 @@ def as_error(name: str, defect: Exception) -> AsmError:
     """
     if isinstance(defect, AsmError):
         return defect
-    logger.error("target %s crashed: %r", name, defect, exc_info=defect)
-    error = AsmError.wrap(ErrorCode.PROVIDER_ERROR, defect, f"target {name} crashed: {defect!r:.500}")
+    text = f"target {name} crashed: {error_text(defect):.500}"
+    logger.error(text, exc_info=defect)
+    error = AsmError.wrap(ErrorCode.PROVIDER_ERROR, defect, text)
     error.retryable = True
     return error
 

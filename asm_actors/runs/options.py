@@ -45,7 +45,8 @@ class RunOptions(TypedDict, total=False):
     tools: Iterable[str] | None
     """Names of the host's tools which the run may use; by default all that its session allows."""
     max_turns: int | None
-    """Turns that it may take; by default 50."""
+    """Turns that it may take; by default 50. If the last one asks for calls of tools, these are not made, since the
+    model would not hear of their results, and the run fails."""
     on_restart: str | None
     """What becomes of it if its process ends while it is under way: ``resume`` after its last completed step, ``retry``
     from its input, or ``fail``; by default as the system was started. A retry may make completed calls of tools again;
@@ -73,7 +74,9 @@ class RunOptions(TypedDict, total=False):
     output_schema: Any
     """JSON Schema of the answer, or a class it is made of (attrs, dataclass, TypedDict). The answer must be JSON that
     fits, alone or in one fenced block; it stands in the result's ``object``, and `RunResult.object_as` makes an
-    instance of it. A run whose answers never fit fails with ``invalid_format``."""
+    instance of it. A run whose answers never fit fails with ``invalid_format``. Of a class only its schema is kept, so
+    only what that says is asked of the model: attrs validators such as ``gt``, ``in_``, ``max_len`` and ``matches_re``
+    (`tools.validators` has all of them), and no validators of one's own, converters and ``__post_init__``."""
     max_output_retries: int | None
     """How many times the model is told what is wrong with an answer that does not fit; by default 2."""
     priority: int | None
@@ -184,12 +187,16 @@ def _permission_mode(value: Any) -> str | None:
 def _output_schema(value: Any) -> dict[str, Any]:
     schema = schema_of_type(value) if is_record(value) else value
     if not isinstance(schema, Mapping):
-        raise invalid("output_schema", "must be a JSON Schema, or an attrs class, dataclass or TypedDict", value)
+        raise invalid(
+            "output_schema", "must be a JSON Schema, or an attrs class, dataclass or TypedDict", value
+        )
     checked = json_map(schema, "output_schema")
     try:
         compile_schema(checked)
     except AsmError as error:
-        raise AsmError(error.code, f"output_schema: {error.message}", details={"field": "output_schema"}) from error
+        raise AsmError(
+            error.code, f"output_schema: {error.message}", details={"field": "output_schema"}
+        ) from error
     return checked
 
 

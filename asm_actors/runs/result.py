@@ -102,6 +102,9 @@ class RunResult:
     def object_as(self, kind: type[T]) -> T:
         """Return the answer as an instance of a class, such as the one that was given as ``output_schema``.
 
+        The run has seen to it that the answer fits the schema. What else the class asks of its fields, by validators
+        of its own or in ``__post_init__``, is found out only here.
+
         Args:
             kind: An attrs class, dataclass, TypedDict, or any other type that `structuring.structure` can make.
 

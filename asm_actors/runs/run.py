@@ -109,8 +109,8 @@ class Run:
         options: the options of its execution which must survive a restart, JSON.
         recoveries: how many times it was taken up again after a crash.
         from_sequence: the last sequence number of its session when it first started: its events come after that.
-        details: what the runtime adds, JSON: ``continuation capabilities policy workspace object pause``, as far as there
-            is something to tell; see `RunResult`.
+        details: what the runtime adds, JSON: ``continuation capabilities policy workspace object pause``, as far as
+            there is something to tell; see `RunResult`.
     """
 
     id: str

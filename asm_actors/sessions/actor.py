@@ -31,7 +31,7 @@ from asm_actors.sessions.open_runs import Ended, RunCrashed
 from asm_actors.sessions.recovery import interruptions
 from asm_actors.sessions.resting import Rest, Rested, may_rest
 from supervisors import ChildExited, Shutdown, Timer
-from supervisors.exits import Crashed, ExitReason, describe
+from supervisors.exits import Crashed, ExitReason, describe, error_text
 from supervisors.slot_pool import Acquire, Release
 from supervisors.slots import PoolStatistics
 
@@ -90,7 +90,7 @@ class SessionActor(LoadingActor):
                 except Exception as error:
                     # An asker must not take a crash away from the tree: what is known here and what is written may
                     # differ now.
-                    refuse(reply, self._interrupted(f"crashed: {error!r}"))
+                    refuse(reply, self._interrupted(f"crashed: {error_text(error)}"))
                     raise
             else:
                 self._aside.append((message, reply))
@@ -137,7 +137,13 @@ class SessionActor(LoadingActor):
         run = effect.run
         # The head as it is now: the core told its own before what it wrote in the same step was counted.
         ref = self.start_child(
-            RunActor, self._services, self.actor_ref, self.state.session, run, effect.progress, self.state.head
+            RunActor,
+            self._services,
+            self.actor_ref,
+            self.state.session,
+            run,
+            effect.progress,
+            self.state.head,
         )
         if self._runs is None or self._run_ids is None:
             self._runs, self._run_ids = {}, {}
@@ -252,7 +258,7 @@ class SessionActor(LoadingActor):
     def on_failure(self, *exc_info: Any) -> None:
         error = exc_info[1]
         if not isinstance(error, AsmError):
-            error = self._interrupted(f"crashed: {error!r}")
+            error = self._interrupted(f"crashed: {error_text(error)}")
         self._birth.cause = error
         self._give_up(error)
 

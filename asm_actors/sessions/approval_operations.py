@@ -84,7 +84,8 @@ class ApprovalOperations(Carrying):
             reason: Why, for the journal.
             scope: ``once``: this call. ``run``, ``session``: also those of the run, of the session, that are like it
                 (the same tool with the same arguments), and limits that are exceeded are lifted for the run.
-            tool_input: The arguments with which the call shall be made instead.
+            tool_input: The arguments with which the call shall be made instead. With a wider scope all calls for which
+                the grant stands are made with them: those that give the arguments that were asked about, too.
 
         Returns:
             The run, when the decision is durable; of a run that is over its final record.

@@ -182,9 +182,7 @@ def _interrupt_session(state: SessionState, message: InterruptSession, now: int,
     answers = Gathered(reply, [entry.run.id for entry in entries])
     for entry in entries:
         entry.wait_for_end(answers.of(entry.run.id))
-    return end_many(
-        state, entries, lambda run_id: InterruptRun(message.reason, run_id, message.by), now
-    )
+    return end_many(state, entries, lambda run_id: InterruptRun(message.reason, run_id, message.by), now)
 
 
 # --- Given input -------------------------------------------------------------------------------------------------

@@ -68,7 +68,9 @@ class LivesSupervisor(DynamicSupervisor):
     def __init__(self, services: Services) -> None:
         # A run ends when the coroutines of its tools have, or are given up.
         shutdown = services.config.task_shutdown_timeout_ms / 1000 + 1.0
-        template = ChildSpec("session", SessionActor, (services,), restart=Restart.TRANSIENT, shutdown=shutdown)
+        template = ChildSpec(
+            "session", SessionActor, (services,), restart=Restart.TRANSIENT, shutdown=shutdown
+        )
         super().__init__(template, flags=FLAGS, name_of=lambda session_id, _birth: session_name(session_id))
         self._services = services
         # The children by session, from their start until this actor has heard of their end.

@@ -19,6 +19,7 @@ from asm_actors.sessions.session import Session, SessionStatus
 
 __all__ = [
     "PAUSE",
+    "SUPERSEDED",
     "Closing",
     "DurableFor",
     "Ended",
@@ -30,6 +31,9 @@ __all__ = [
 ]
 
 
+SUPERSEDED: Final = "superseded"
+"""Key in a run's ``details``: it is to end, for another one took its place, which is over by now; ``by rolls_back``.
+While that one is open its own record says so (`sessions.second_run`)."""
 PAUSE: Final = "pause"
 """Key in a run's ``details``: that it is to stand still, or stands still; whose wish that is, and why."""
 
@@ -64,6 +68,8 @@ class RunEntry:
     """Whether `run` is in the journal as it is here."""
     stopping: Any = None
     """What its actor was told to end it."""
+    superseded: dict[str, Any] | None = None
+    """What its record says of that (`SUPERSEDED`)."""
     has_crashed_stopping: bool = False
     """Whether an actor crashed that was told so."""
     progress: Progress | None = None
@@ -89,7 +95,9 @@ class RunEntry:
         return self.stopping is not None or ENDING in self.run.details
 
     def noted(self, run: Run) -> Run:
-        """A record of the run as the journal keeps it: with the pause that is wished for it alone."""
+        """A record of the run as the journal keeps it: with its successor, and the pause wished for it alone."""
+        if self.superseded is not None:
+            run = run.replace(details={**run.details, SUPERSEDED: self.superseded})
         if self.pausing is None or self.pausing["scope"] != "run":
             return run
         return run.replace(details={**run.details, PAUSE: self.pausing})

@@ -122,7 +122,7 @@ def stood_still(state: SessionState, entry: RunEntry, message: RunHolds, now: in
     entry.progress, entry.phase = message.progress, Phase.HELD
     state.n_started -= 1
     if entry.stopping is not None:
-        return [Write(message.drafts, None, (entry.run,)), *end_as_told(state, entry, now)]
+        return [Write(message.drafts, None, (entry.noted(entry.run),)), *end_as_told(state, entry, now)]
     if entry.pausing is not None:
         return [*stand_still(state, entry, message.drafts, entry.pausing, now), *state.start_next()]
     # The wish was withdrawn: the run goes on as if nothing had been.

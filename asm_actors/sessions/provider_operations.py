@@ -41,9 +41,10 @@ class ProviderOperations(Carrying):
         """Have a session's conversation summed up by a run of its own, in its turn, and wait for its result.
 
         From then on transcripts of the session begin with the summary, followed by what came after the part that it
-        covers; so do runs that go on from the conversation. Nothing is deleted: the events stay, and a transcript as of
-        an earlier event has them. What this run is asked and says is no part of the conversation. If its process ends
-        it is recovered like any run.
+        covers; so do runs that go on from the conversation. A provider that keeps a conversation of its own is told
+        the summary once (the next run that could go on natively is sent the messages), and goes on from that. Nothing
+        is deleted: the events stay, and a transcript as of an earlier event has them. What this run is asked and says
+        is no part of the conversation. If its process ends it is recovered like any run.
 
         Args:
             session_id: Which session; active, or paused: then it waits.

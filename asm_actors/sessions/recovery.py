@@ -32,7 +32,7 @@ from asm_actors.runs.run import Run, RunStatus
 from asm_actors.runs.unfinished import ENDING
 from asm_actors.sessions.admission import enqueue_again, keep_deadline
 from asm_actors.sessions.messages import ProgressLoaded, RecoverRun, SessionLoaded
-from asm_actors.sessions.open_runs import Phase, RunCrashed, RunEntry, run_draft
+from asm_actors.sessions.open_runs import SUPERSEDED, Phase, RunCrashed, RunEntry, run_draft
 from asm_actors.sessions.pausing import stand_still, wished
 from asm_actors.sessions.questions import (
     book_from,
@@ -65,7 +65,7 @@ def _restore(state: SessionState, loaded: SessionLoaded, now: int, reply: Any) -
         effects.append(AcquireSlot(SESSIONS_POOL, wait=True))
     ended: list[tuple[Run, AsmError]] = []
     waiting: list[RunEntry] = []
-    replaced: list[tuple[RunEntry, Run]] = []
+    replaced: list[tuple[RunEntry, Run | None]] = []
     places = superseded(loaded.runs) if session.options else {}
     for run in loaded.runs:
         if run.options.get("once") and not session.is_terminal:
@@ -74,8 +74,8 @@ def _restore(state: SessionState, loaded: SessionLoaded, now: int, reply: Any) -
         if session.is_terminal:
             error = loaded.cause or _left_open(run)
             ended.append((run, naming(error, loaded.progress.get(run.id))))
-        elif run.id in places and ENDING not in run.details:
-            replaced.append((entry, places[run.id]))
+        elif (run.id in places or SUPERSEDED in run.details) and ENDING not in run.details:
+            replaced.append((entry, places.get(run.id)))
         elif run.status is RunStatus.PENDING:
             if run.options.get("submitted"):
                 # It may have ended its process before its start was on record: this time that comes first.

@@ -70,7 +70,8 @@ class RunControlOperations(Carrying):
             The run.
 
         Raises:
-            ConcurrencyError: ``invalid_operation``: it has not begun, or is over.
+            ConcurrencyError: ``invalid_operation``: it has not begun, is over, or is about to end: somebody cancelled
+                it, or its time is over, though its record says ``paused`` until it has ended.
             ResourceError: ``run_not_found``.
         """
         run_id = check_id(run_id, "run_id")

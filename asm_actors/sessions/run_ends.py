@@ -28,11 +28,11 @@ from asm_actors.runs.messages import (
 from asm_actors.runs.result import RunResult, error_of_run
 from asm_actors.runs.run import Run, RunStatus
 from asm_actors.runs.unfinished import ENDING, must_finish, put_off
-from asm_actors.sessions.open_runs import Closing, DurableFor, Ended, Phase, RunEntry, run_draft
+from asm_actors.sessions.open_runs import SUPERSEDED, Closing, DurableFor, Ended, Phase, RunEntry, run_draft
 from asm_actors.sessions.questions import timers_off, with_question
 from asm_actors.sessions.session import Session, SessionStatus
 from asm_actors.sessions.session_drafts import reason_data, session_draft, told_data
-from asm_actors.sessions.state import Handler, SessionState
+from asm_actors.sessions.state import ROLLS_BACK, SUPERSEDES, Handler, SessionState
 from asm_actors.transcripts.summing import compacted_data
 
 __all__ = [
@@ -56,7 +56,8 @@ def _run_appends(state: SessionState, message: RunAppends, now: int, reply: Any)
         return []
     runs: tuple[Run, ...] = ()
     if message.run is not None:
-        entry.run = message.run if entry.pausing is None else entry.noted(message.run)
+        is_plain = entry.pausing is None and entry.superseded is None
+        entry.run = message.run if is_plain else entry.noted(message.run)
         entry.is_recorded = True
         runs = (entry.run,)
     count = message.acknowledge
@@ -220,12 +221,15 @@ def end_run(
     if must_finish(run) and ENDING not in entry.run.details and not state.session.is_terminal:
         return _finish_first(state, entry, run, drafts, session)
     del state.open[run.id]
-    run = _without_ending(run)
+    run = _final(run)
     effects: list[Effect] = []
+    runs: tuple[Run, ...] = (run,)
     if entry.phase is Phase.STARTED or entry.phase is Phase.RECOVERING:
         state.n_started -= 1
     elif entry.phase is Phase.QUEUED:
         state.queue.remove(run.id)
+        if SUPERSEDES in run.options:
+            runs = (run, *_left_superseded(state, run))
     if entry.has_deadline:
         effects.append(CancelTimer(run.id))
     if entry.book is not None:
@@ -237,7 +241,7 @@ def end_run(
     if entry.steering:
         then += refuse_input(entry, f"run {run.id} ended before its provider took the input")
     if state.completes_after != run.id or state.closing is not None:
-        effects.append(Write(drafts, session, (run,), then))
+        effects.append(Write(drafts, session, runs, then))
         if run.options.get("purpose"):
             effects += state.start_after_compaction(run.id)
         return effects + state.start_next()
@@ -245,7 +249,7 @@ def end_run(
     status, kind, data = _end_of_session(run, error)
     if state.open:
         # Somebody else put more runs into this session: they go first.
-        effects.append(Write(drafts, session, (run,), then))
+        effects.append(Write(drafts, session, runs, then))
         state.closing = Closing(status, kind, data, [])
         return effects
     # One append for the run's end and the session's: `RunOnce` costs no further commit.
@@ -272,10 +276,24 @@ def _finish_first(
     return [*effects, state.start(entry)]
 
 
-def _without_ending(run: Run) -> Run:
-    if ENDING not in run.details:
+def _left_superseded(state: SessionState, run: Run) -> list[Run]:
+    """A run is over for which others were told to end that are open yet: have their records say so, as its own did."""
+    found: list[Run] = []
+    for other in run.options[SUPERSEDES]:
+        entry = state.open.get(other)
+        if entry is not None:
+            entry.superseded = {"by": run.id, "rolls_back": bool(run.options.get(ROLLS_BACK))}
+            entry.run = entry.noted(entry.run)
+            found.append(entry.run)
+    return found
+
+
+def _final(run: Run) -> Run:
+    """The record without what it said of its end to come."""
+    if not run.details or not (ENDING in run.details or SUPERSEDED in run.details):
         return run
-    return run.replace(details={key: value for key, value in run.details.items() if key != ENDING})
+    details = {key: value for key, value in run.details.items() if key not in (ENDING, SUPERSEDED)}
+    return run.replace(details=details)
 
 
 def _end_of_session(run: Run, error: AsmError | None) -> tuple[SessionStatus, EventType, dict[str, Any]]:

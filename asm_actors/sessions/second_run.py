@@ -7,7 +7,9 @@
 2. Under way or in line are all runs that somebody asked to have executed: those that wait for a decision or are paused
    too, for they are what the conversation stands at. The places are the session's ``max_concurrent_runs``.
 3. Which runs it takes the place of is on record with it, in one write, before any of them is told. So a later life of
-   the session cancels them too, and exactly the newest goes on, whenever the process ends.
+   the session cancels them too, and exactly the newest goes on, whenever the process ends. If that one ends first, as
+   when it is cancelled while it waits for the others, their own records say so in the write of its end: what was told
+   to stop never goes on, though nobody takes its place any more.
 4. What is told first stands: a run that completes before it hears of it has completed, and stays in the conversation.
 5. A run that sums the conversation up is not what somebody says: it is neither refused nor takes anybody's place, and
    nobody takes its place but that of the run for which it is made.
@@ -16,20 +18,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
 from asm_actors.effects import Effect
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.runs.messages import SupersedeRun
 from asm_actors.runs.run import Run, RunStatus
-from asm_actors.sessions.open_runs import Phase, RunEntry
+from asm_actors.sessions.open_runs import SUPERSEDED, Phase, RunEntry
 from asm_actors.sessions.run_ends import withdraw
-from asm_actors.sessions.state import SUPERSEDES, SessionState
+from asm_actors.sessions.state import ROLLS_BACK, SUPERSEDES, SessionState
 
-__all__ = ["ROLLS_BACK", "marks", "supersede", "supersede_loaded", "superseded", "taken_places"]
-
-ROLLS_BACK: Final = "rolls_back"
-"""Key in the options of a run that takes the place of others: what these had said is taken out of the conversation."""
+__all__ = ["marks", "supersede", "supersede_loaded", "superseded", "taken_places"]
 
 
 def taken_places(state: SessionState, run: Run) -> tuple[str, ...]:
@@ -87,13 +86,24 @@ def superseded(runs: Iterable[Run]) -> dict[str, Run]:
     return found
 
 
-def supersede_loaded(state: SessionState, entry: RunEntry, by: Run, now: int) -> list[Effect]:
-    """Have a run cancelled that the journal knows as open, and that was told so, or was about to be."""
+def supersede_loaded(state: SessionState, entry: RunEntry, by: Run | None, now: int) -> list[Effect]:
+    """Have a run cancelled that the journal knows as open, and that was told so, or was about to be.
+
+    Args:
+        state: Changed in place.
+        entry: The run's place in the session.
+        by: The run that takes its place; None: it is over, and this one's record says which it was.
+        now: Microseconds since the epoch.
+    """
     if entry.run.status is RunStatus.RUNNING:
         entry.phase = Phase.QUEUED  # as if it were to go on: its stream may be open for a moment yet
     elif entry.run.status is not RunStatus.PENDING:
         entry.phase, entry.is_cut = Phase.HELD, entry.run.recoveries > 0
-    return withdraw(state, entry, _told(entry.run.id, by), now)
+    if by is not None:
+        return withdraw(state, entry, _told(entry.run.id, by), now)
+    entry.superseded = mark = entry.run.details[SUPERSEDED]
+    told = SupersedeRun(mark["by"], entry.run.id, rolls_back=mark["rolls_back"])
+    return withdraw(state, entry, told, now)
 
 
 def _told(run_id: str, by: Run) -> SupersedeRun:

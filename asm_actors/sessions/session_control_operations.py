@@ -185,6 +185,9 @@ class SessionControlOperations(Carrying):
         """Interrupt all runs of a session that are to be executed; the session goes on.
 
         Each ends as `interrupt_run` tells, paused and waiting ones too. Runs whose execution nobody asked for stay.
+        Many are ended some at a time, those under way first, so that other sessions have their turn; what is submitted
+        meanwhile waits until the last of them was told, and takes a place in line beside those that are left. What a
+        crash leaves half done is done by asking again.
 
         Args:
             session_id: Which session.

@@ -37,6 +37,7 @@ from asm_actors.slot_keys import SESSIONS_POOL, priority_of
 __all__ = [
     "DEFAULT_RULES",
     "MAX_OPEN_RUNS",
+    "ROLLS_BACK",
     "SESSIONS_POOL",
     "SUPERSEDES",
     "Handler",
@@ -49,6 +50,8 @@ __all__ = [
 
 SUPERSEDES: Final = "supersedes"
 """Key in the options of a run: ids of the runs whose place it takes (`sessions.second_run`)."""
+ROLLS_BACK: Final = "rolls_back"
+"""Key in the options of such a run: what these had said is taken out of the conversation."""
 MAX_OPEN_RUNS = 10_000
 """Runs of one session that may be open, created ones included; a bound on memory, not a limit to plan with."""
 

@@ -1,12 +1,14 @@
 """What must hold of every system: checks that return one sentence per fault.
 
 `journal_faults` looks at the journal alone and holds at every instant, in the middle of a crash too.
-`live_faults` looks at the actors as well, and holds when the system is at rest.
+`live_faults` looks at the actors as well, and holds when the system is at rest. `step_faults` looks at the state of one
+session and holds after each of its steps; `watched_steps` has it looked at after all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from asm_actors.events import Event, EventType
@@ -15,12 +17,14 @@ from asm_actors.runs.actor import RunActor
 from asm_actors.runs.run import Run, RunStatus
 from asm_actors.runs.state import RUNS_POOL, Phase
 from asm_actors.services import RUN_SLOTS, SESSION_SLOTS, Services
+from asm_actors.sessions import core
 from asm_actors.sessions.actor import SessionActor
+from asm_actors.sessions.open_runs import Phase as Place
 from asm_actors.sessions.session import Session, SessionStatus
-from asm_actors.sessions.state import SESSIONS_POOL
+from asm_actors.sessions.state import SESSIONS_POOL, SessionState
 from asm_actors.testing.call_promises import call_faults
 
-__all__ = ["RUN_ENDS", "journal_faults", "live_faults"]
+__all__ = ["RUN_ENDS", "journal_faults", "live_faults", "step_faults", "watched_steps"]
 
 RUN_ENDS: Final[Mapping[EventType, RunStatus]] = {
     EventType.RUN_COMPLETED: RunStatus.COMPLETED,
@@ -149,6 +153,50 @@ def _run_faults(run: Run, events: list[Event]) -> Iterator[str]:
         yield f"{run.id} says that it started at {run.started_us}; its events differ"
 
 
+def step_faults(state: SessionState) -> Iterator[str]:
+    """Check the state of a session between two of its steps.
+
+    What it counts as started is what is started: a place that is not given back is lost for good. Who waits in its line
+    is who says so of himself. A run that stands still was not told to end, for nobody would end it.
+    """
+    session_id = state.session.id
+    started = [
+        run_id for run_id, entry in state.open.items() if entry.phase in (Place.STARTED, Place.RECOVERING)
+    ]
+    if state.n_started != len(started):
+        yield f"{session_id} counts {state.n_started} started runs, and these are: {started}"
+    in_line = list(state.queue)
+    queued = {run_id for run_id, entry in state.open.items() if entry.phase is Place.QUEUED}
+    if len(in_line) != len(queued) or set(in_line) != queued:
+        yield f"{session_id} has {in_line} in line, and queued are {sorted(queued)}"
+    for run_id, entry in state.open.items():
+        if entry.run.id != run_id or entry.run.is_terminal:
+            yield f"{session_id} has {entry.run.id} open as {run_id}, which is {entry.run.status}"
+        if entry.stopping is not None and entry.phase is not Place.STARTED:
+            yield f"{run_id} was told to end and is {entry.phase}"
+
+
+@contextmanager
+def watched_steps() -> Iterator[list[str]]:
+    """In this block, look at each session's state after each of its steps; gives the faults that were found.
+
+    An actor whose step raised is about to end, and its state means nothing any more.
+    """
+    faults: list[str] = []
+    real: Callable[..., list[Any]] = core.step
+
+    def step(state: SessionState, message: Any, now: int, reply: Any = None) -> list[Any]:
+        effects = real(state, message, now, reply)
+        faults.extend(f"after {type(message).__name__}: {fault}" for fault in step_faults(state))
+        return effects
+
+    core.step = step
+    try:
+        yield faults
+    finally:
+        core.step = real
+
+
 def live_faults(services: Services) -> list[str]:
     """Check the actors of a system that is at rest.
 
@@ -204,6 +252,7 @@ def _actor_faults(services: Services, actor: SessionActor) -> Iterator[str]:
     for run_id in state.queue:
         if run_id not in state.open:
             yield f"{run_id} waits in the queue of {session_id} and is not open"
+    yield from step_faults(state)
     n_started = len(actor._runs or ())
     if state.n_started != n_started:
         yield f"{session_id} counts {state.n_started} started runs and has {n_started} actors"

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import Any
 
-from asm_actors.errors import AsmError, ErrorCode
+from asm_actors.errors import AsmError, ErrorCode, text_of
 from asm_actors.tools.context import ToolContext
 from asm_actors.tools.coroutines import Leash, OverTime, call_coroutine
 from asm_actors.tools.threads import ToolThreads
@@ -89,10 +89,7 @@ def _failed(tool: Tool, error: BaseException) -> AsmError:
     logger.info("tool %s failed", tool.name, exc_info=error)
     if isinstance(error, AsmError):
         return error
-    try:
-        text = str(error)
-    except BaseException:  # its text is made by the tool as well; its type must do
-        text = ""
+    text = text_of(error)
     return AsmError.wrap(
         ErrorCode.TOOL_EXECUTION_FAILED,
         error,

@@ -3,7 +3,8 @@
 Known are ``str int float bool None``, ``list tuple set dict`` and their abstract relatives, ``Literal``, enums,
 ``Optional`` and unions, ``datetime date UUID Path``, attrs classes, dataclasses and TypedDicts, and all of these
 inside each other. Any other type takes any value. ``Annotated[T, "text"]`` describes a value, and
-``Annotated[T, {"minimum": 1}]`` adds to its schema.
+``Annotated[T, {"minimum": 1}]`` adds to its schema. Of the validators of attrs classes those are told that a schema can
+say (`tools.validators`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.jsonable import jsonable
 from asm_actors.tools.context import ToolContext
 from asm_actors.tools.docstrings import description_of, field_texts
+from asm_actors.tools.validators import constrain
 
 __all__ = [
     "Parameters",
@@ -80,6 +82,7 @@ class _Field(NamedTuple):
     hint: Any
     is_required: bool
     default: Any = _NOTHING
+    validator: Any = None
 
 
 def schema_of(function: Callable[..., Any]) -> dict[str, Any]:
@@ -156,7 +159,12 @@ def fields_of(record: type) -> dict[str, _Field]:
     hints = _hints(record)
     if attrs.has(record):
         return {
-            one.alias: _Field(hints.get(one.name, Any), one.default is attrs.NOTHING, _attrs_default(one))
+            one.alias: _Field(
+                hints.get(one.name, Any),
+                one.default is attrs.NOTHING,
+                _attrs_default(one),
+                _attrs_validator(one),
+            )
             for one in attrs.fields(record)
             if one.init and one.alias is not None
         }
@@ -169,6 +177,11 @@ def fields_of(record: type) -> dict[str, _Field]:
 def _attrs_default(one: attrs.Attribute[Any]) -> Any:
     is_known = one.default is not attrs.NOTHING and not isinstance(one.default, attrs.Factory)  # type: ignore[arg-type]
     return one.default if is_known else _NOTHING
+
+
+def _attrs_validator(one: attrs.Attribute[Any]) -> Any:
+    # Of what a converter makes of the value, no schema of the value itself can speak.
+    return one.validator if one.converter is None else None
 
 
 def _dataclass_field(one: dataclasses.Field[Any], hints: Mapping[str, Any]) -> _Field:
@@ -220,6 +233,11 @@ class _Maker:
             schema["description"] = text
         if default is not _NOTHING and not is_record(type(default)):
             schema["default"] = jsonable(_plain(default))
+        return schema
+
+    def _field(self, one: _Field, text: str | None) -> dict[str, Any]:
+        schema = self.property(one.hint, _NOTHING if one.default is None else one.default, text)
+        constrain(schema, one.validator, _plain)
         return schema
 
     def schema(self, hint: Any) -> dict[str, Any]:
@@ -274,12 +292,7 @@ class _Maker:
         found = fields_of(record)
         schema: dict[str, Any] = {
             "type": "object",
-            "properties": {
-                name: self.property(
-                    one.hint, _NOTHING if one.default is None else one.default, texts.get(name)
-                )
-                for name, one in found.items()
-            },
+            "properties": {name: self._field(one, texts.get(name)) for name, one in found.items()},
             "required": [name for name, one in found.items() if one.is_required],
             "additionalProperties": False,
         }

@@ -5,9 +5,10 @@
 2. Options choose events, and so what was said. What became of a run is told by all events before this run, chosen or
    not: one that is over counts as such, also if its end was not chosen.
 3. A provider goes on by itself (*native*) only if its own conversation is the whole of this one. That is so if the last
-   run was its own, in this session, completed, and had gone on itself from whatever was there before; and if no other
-   run has begun since, not even one that was rolled back. In doubt the messages are sent again (*replay*), since the
-   journal is the record and a provider's own conversation is a copy of it.
+   run was its own, in this session, completed, and had gone on itself from whatever was there before; if no other run
+   has begun since, not even one that was rolled back; if the conversation was not summed up since; and if options leave
+   nothing out of it. In doubt the messages are sent again (*replay*), since the journal is the record and a provider's
+   own conversation is a copy of it.
 4. A run that was cut in the middle is not continued natively: nobody knows what the provider kept of it.
 
 All of it blocks: it reads the store.
@@ -15,7 +16,7 @@ All of it blocks: it reads the store.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from attrs import Factory, evolve, frozen
 
@@ -52,6 +53,9 @@ __all__ = [
 ]
 
 
+_SUMMED_UP: Final = "the conversation was summed up since, and the provider does not know the summary"
+
+
 @frozen
 class Continuation:
     """What a run goes on from.
@@ -59,7 +63,8 @@ class Continuation:
     Attributes:
         messages: the earlier messages, as `TurnRequest.messages` has them; they come before those of the run.
         provider_session_id: the provider's own conversation, which it is to go on with.
-        data: how it goes on, JSON, for the run's details: ``mode used messages``, perhaps ``reason``.
+        data: how it goes on, JSON, for the run's details: ``mode used messages``, perhaps ``reason``, and
+            ``not_applied``, the options that a provider's own conversation cannot obey.
         needs_compaction: whether the conversation is to be summed up before the run begins; see
             `ContinuationOptions.compact_over_tokens`. The messages are those to take if it cannot be.
     """
@@ -132,15 +137,21 @@ def continue_from(
         check_native(manifest, provider)
     opts = ContinuationOptions.of(run.options.get("continuation_opts") or {}, chars_per_token)
     whole = _read(store, session, at, cache)
+    under_way = _under_way(whole)
+    chosen = whole if opts.takes_all or not at else read_window(store, session.id, at, opts.wanted)
     reason = None
     if mode != "replay" and can_continue_natively(manifest):
         known, reason = _own_conversation(store, session, run, provider, whole, at)
-        if known is not None:
-            return Continuation((), known, {"mode": mode, "used": "native", "messages": 0})
+        if known is not None and _is_part(opts, chosen, whole, under_way):
+            reason = f"its options choose a part of what was said, and provider {provider} knows all of it"
+        elif known is not None:
+            data: dict[str, Any] = {"mode": mode, "used": "native", "messages": 0}
+            if opts.compact_over_tokens is not None:
+                data["not_applied"] = ["compact_over_tokens"]  # what the provider keeps is not ours to sum up
+            return Continuation((), known, data)
     elif mode == "auto":
         reason = f"provider {provider} keeps no conversation of its own"
-    chosen = whole if opts.takes_all or not at else read_window(store, session.id, at, opts.wanted)
-    return _replay(store, run, str(mode), opts, chosen, _under_way(whole), reason)
+    return _replay(store, run, str(mode), opts, chosen, under_way, reason)
 
 
 def _place(store: Store, run: Run) -> int:
@@ -202,6 +213,16 @@ def _replay(
     return Continuation(messages, None, data, needs_compaction)
 
 
+def _is_part(
+    opts: ContinuationOptions, chosen: Transcript, whole: Transcript, under_way: frozenset[str]
+) -> bool:
+    """Whether options leave out anything that was said."""
+    if opts.takes_all and opts.truncation.takes_all:
+        return False
+    kept = opts.truncation.cut(by_runs(_said_before(chosen, under_way)))
+    return kept != by_runs(_said_before(whole, under_way))
+
+
 def _under_way(whole: Transcript) -> frozenset[str]:
     """The runs which go on at the end of a conversation; one that waits for an approval says so, and counts."""
     if not whole.open_runs:
@@ -245,6 +266,8 @@ def _own_conversation(
         return None, "there is nothing to go on from"
     last = whole.messages[-1].metadata
     last_id, place = last.get("run_id"), last.get("sequence_number") or 0
+    if last.get("event_type") == EventType.TRANSCRIPT_COMPACTED:
+        return None, _SUMMED_UP
     if last_id is None or not store.has_run(last_id):
         return None, f"what was said last is not known to provider {provider}"
     before = store.run(last_id)
@@ -259,12 +282,20 @@ def _own_conversation(
         message.metadata.get("run_id") != last_id for message in whole.messages
     ):
         return None, "the provider does not know what was said before its own conversation"
-    later = store.read_session(
-        session.id, EventFilter(types=EventType.RUN_STARTED, after=place, before=at + 1)
-    )
-    if any(event.run_id not in (last_id, run.id) and "purpose" not in event.data for event in later):
-        return None, "another run has begun since"
-    return known, ""
+    return (known, "") if (why := _changed_since(store, run, before, place, at)) is None else (None, why)
+
+
+def _changed_since(store: Store, run: Run, before: Run, place: int, at: int) -> str | None:
+    """What else became of a conversation after what its last run went on from, or had said; None: nothing."""
+    known = place if before.from_sequence is None else min(place, before.from_sequence)
+    kinds = (EventType.RUN_STARTED, EventType.TRANSCRIPT_COMPACTED)
+    for event in store.read_session(run.session_id, EventFilter(types=kinds, after=known, before=at + 1)):
+        if event.type is EventType.TRANSCRIPT_COMPACTED:
+            return _SUMMED_UP
+        is_later = (event.sequence_number or 0) > place
+        if is_later and event.run_id not in (before.id, run.id) and "purpose" not in event.data:
+            return "another run has begun since"
+    return None
 
 
 # --- Summing up ------------------------------------------------------------------------------------------------

@@ -132,7 +132,8 @@ class GitWorkspace(Workspace):
         self._check(snapshot)
         name = f"{_REFS}/{snapshot.id}"
         if snapshot.nested and (ref := self._git.maybe("rev-parse", "-q", "--verify", name)) is not None:
-            release_nested(self._top, nested_of(self._top.read(ref), ref))
+            held = self._top.read(ref)
+            release_nested(self._top, nested_of(held, ref), held.tree.ignored)
         self._git.run("update-ref", "--no-deref", "-d", name)
 
     def snapshots(self) -> list[Snapshot]:
@@ -166,10 +167,7 @@ class GitWorkspace(Workspace):
         nested: dict[str, Inner] = {}
         repos = looked.tree.repos
         try:
-            for path, inner in keep_nested(
-                self._context, self._top, repos, snapshot, scratch, self._seeing_of
-            ):
-                nested[path] = inner
+            keep_nested(self._context, self._top, repos, snapshot, scratch, self._seeing_of, nested)
             snapshot = evolve(snapshot, nested=told_of(nested))
             return self._top.keep(looked, snapshot, scratch, name, {"nested": part_of(nested)})
         except BaseException:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from asm_actors.workspace.git_calls import Git, quoted
 from asm_actors.workspace.git_diff import changes_between, patch_between
@@ -83,7 +83,9 @@ class Combined:
         self.changes = tuple(sorted(told, key=lambda change: change.path))
         self._link_patch = b"".join(text for _, text in links)
         lists = {"not_compared": not_compared, "not_counted": unread if unread_changes else set()}
-        self.metadata = {name: sorted(map(displayed, paths)) for name, paths in lists.items() if paths}
+        self.metadata: dict[str, Any] = {
+            name: sorted(map(displayed, paths)) for name, paths in lists.items() if paths
+        }
         if self.metadata:
             self.metadata["patch_is_exact"] = False
 

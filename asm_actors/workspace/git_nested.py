@@ -7,10 +7,11 @@ They are found by the one look that a snapshot takes anyway.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self
@@ -19,12 +20,12 @@ from attrs import Factory, evolve, frozen
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.workspace.backend import Context
-from asm_actors.workspace.files import Seeing
+from asm_actors.workspace.files import Seeing, scan
 from asm_actors.workspace.git_calls import Git
 from asm_actors.workspace.git_repository import Repository
 from asm_actors.workspace.git_worktree import Held, WorkTree
 from asm_actors.workspace.snapshot import Snapshot, displayed
-from asm_actors.workspace.tree import Entry, checked
+from asm_actors.workspace.tree import Entry, checked, ignored_in
 
 __all__ = [
     "Inner",
@@ -38,6 +39,7 @@ __all__ = [
     "opened",
     "part_of",
     "release_nested",
+    "repositories_in",
     "told_of",
 ]
 
@@ -143,7 +145,8 @@ def keep_nested(
     snapshot: Snapshot,
     scratch: Path,
     seeing_of: Callable[[str, str], Seeing],
-) -> Iterator[tuple[str, Inner]]:
+    nested: dict[str, Inner],
+) -> None:
     """Keep the repositories inside, and those inside them.
 
     Args:
@@ -153,19 +156,23 @@ def keep_nested(
         snapshot: What is known of the snapshot.
         scratch: A directory for files of the moment.
         seeing_of: Given a path and a kind of digest, returns what is remembered of the files there.
+        nested: Gets what was kept by path, each when it is, so that it can be given back when another one fails.
 
-    Yields:
-        Path and what was kept, each when it is.
+    Raises:
+        AsmError: ``storage_read_failed``, ``command_timeout``, ``cancelled``. A repository that is broken is no error.
     """
     waiting = sorted(repos.items(), reverse=True)
     while waiting:
         path, head = waiting.pop()
         place = top.repository.root / path
         inner = Inner(id=_id_of(snapshot.id, path), head=head, git_file=_git_file(place / ".git"))
+        if not is_real_folder(top.repository.root, path):
+            nested[path] = evolve(inner, reason="it went while the snapshot was taken")
+            continue
         try:
             repository = Repository.find(place, top.git.elsewhere(place))
             if repository is None or repository.root != place:
-                yield path, evolve(inner, reason="git sees no work tree there")
+                nested[path] = evolve(inner, reason="git sees no work tree there")
                 continue
             work_tree = WorkTree(context, repository, seeing_of(path, repository.digest))
             looked = work_tree.look(scratch)
@@ -182,28 +189,76 @@ def keep_nested(
         except AsmError as error:
             if error.code != ErrorCode.COMMAND_FAILED:
                 raise
-            yield path, evolve(inner, reason=error.message[:500])
+            nested[path] = evolve(inner, reason=error.message[:500])
             continue
         waiting += sorted(((f"{path}/{each}", at) for each, at in looked.tree.repos.items()), reverse=True)
-        yield (
-            path,
-            evolve(
-                inner,
-                ref=kept.ref,
-                head=looked.head.commit,
-                branch=looked.head.branch,
-                dirty=kept.metadata["dirty"],
-                files=looked.tree.files,
-            ),
+        nested[path] = evolve(
+            inner,
+            ref=kept.ref,
+            head=looked.head.commit,
+            branch=looked.head.branch,
+            dirty=kept.metadata["dirty"],
+            files=looked.tree.files,
         )
 
 
-def release_nested(top: WorkTree, nested: Mapping[str, Inner]) -> None:
-    """Keep the repositories inside no longer; those that are gone have taken all with them."""
+def release_nested(top: WorkTree, nested: Mapping[str, Inner], ignored: tuple[str, ...] = ()) -> None:
+    """Keep the repositories inside no longer; those that are gone have taken all with them.
+
+    Args:
+        top: The work tree around them.
+        nested: Where they were, and what is kept.
+        ignored: What is not looked at when one is not where it was.
+    """
+    root, missing = top.repository.root, []
     for path, inner in nested.items():
-        for git_dir in git_dirs_of(top.repository.root / path, inner):
-            if inner.ref is not None and is_kept(top.git, git_dir, inner):
-                top.git.at(git_dir, top.repository.root).run("update-ref", "--no-deref", "-d", inner.ref_name)
+        if inner.ref is not None and not any(
+            _is_released(top, git_dir, [inner]) for git_dir in git_dirs_of(root / path, inner)
+        ):
+            missing.append(inner)
+    if not missing:
+        return
+    with contextlib.suppress(AsmError):  # what cannot be looked at, nobody can find
+        for place in repositories_in(root, ignored):
+            git_dir = git_dir_of(root / place)
+            if git_dir is not None:
+                _is_released(top, git_dir, missing)
+
+
+def _is_released(top: WorkTree, git_dir: Path, inners: Iterable[Inner]) -> bool:
+    """Remove the refs of those that a repository keeps; tell whether there were any."""
+    found = [inner for inner in inners if is_kept(top.git, git_dir, inner)]
+    for inner in found:
+        top.git.at(git_dir, top.repository.root).run("update-ref", "--no-deref", "-d", inner.ref_name)
+    return bool(found)
+
+
+def repositories_in(root: Path, ignored: tuple[str, ...], *, opens: bool = False) -> list[str]:
+    """Return where repositories are now, those in others after these.
+
+    Args:
+        root: The work tree around them.
+        ignored: What is not looked at.
+        opens: Whether folders that may not be read are made to allow it.
+    """
+    is_ignored = ignored_in(ignored)
+    found, waiting = [], [""]
+    while waiting:
+        above = waiting.pop()
+        within = f"{above}/" if above else ""
+        seen = scan(
+            root / above,
+            _below(within, is_ignored),
+            leaves_repos=True,
+            opens=opens,
+        )
+        waiting += [within + path for path in seen.repos]
+        found += [within + path for path in seen.repos]
+    return sorted(found)
+
+
+def _below(within: str, is_ignored: Callable[[str, bool], bool]) -> Callable[[str, bool], bool]:
+    return lambda path, is_folder: path == ".git" or is_ignored(within + path, is_folder)
 
 
 def _id_of(snapshot_id: str, path: str) -> str:

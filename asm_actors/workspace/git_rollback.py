@@ -17,7 +17,7 @@ from typing import Final
 
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.workspace.backend import Context
-from asm_actors.workspace.files import Seeing, make_writable, scan
+from asm_actors.workspace.files import Seeing, make_writable
 from asm_actors.workspace.git_nested import (
     Inner,
     digest_of,
@@ -26,11 +26,12 @@ from asm_actors.workspace.git_nested import (
     is_real_folder,
     nested_of,
     opened,
+    repositories_in,
 )
 from asm_actors.workspace.git_repository import Repository
 from asm_actors.workspace.git_worktree import Held, PuttingBack, WorkTree, at_work
 from asm_actors.workspace.restore import clear
-from asm_actors.workspace.tree import ignored_in, parents_of
+from asm_actors.workspace.tree import parents_of
 
 __all__ = ["PuttingAllBack"]
 
@@ -161,14 +162,11 @@ class PuttingAllBack:
 
     def _look_for(self, lost: Mapping[str, Inner]) -> None:
         """Find those that lie elsewhere in the work tree now."""
-        is_ignored = ignored_in(self._held.tree.ignored)
-        found = scan(
-            self._root,
-            lambda path, is_folder: path == ".git" or is_ignored(path, is_folder),
-            leaves_repos=True,
-            opens=True,
-        )
-        for place in sorted(found.repos - self._parts.keys()):
+        for place in repositories_in(self._root, self._held.tree.ignored, opens=True):
+            if place in self._parts or any(
+                self._root / above in self._moved.values() for above in parents_of(place)
+            ):
+                continue
             git_dir = self._root / place / ".git"
             if git_dir.is_symlink() or not git_dir.is_dir():
                 continue  # its objects lie elsewhere, and others may share them

@@ -27,9 +27,9 @@ def open_workspace(config: WorkspaceConfig | Mapping[str, Any], **context: Any) 
         **context: The other fields of `Context`: ``artifacts``, ``stop``, ``now``, ``new_name``.
 
     Raises:
-        AsmError: ``validation_error``: a field is malformed, there is no such directory, or it belongs to no git work tree and git is
-            asked for; ``dependency_not_available``: git is needed and not installed; ``command_failed``: git refuses
-            the repository.
+        AsmError: ``validation_error``: a field is malformed, there is no such directory, or it belongs to no git work
+            tree and git is asked for; ``dependency_not_available``: git is needed and not installed;
+            ``command_failed``: git refuses the repository.
     """
     if isinstance(config, Mapping):
         config = WorkspaceConfig.from_map(config)

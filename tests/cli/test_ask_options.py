@@ -73,6 +73,17 @@ def test_what_cannot_go_on_is_refused(run_asm, words, told):
     assert sessions(run_asm) == before
 
 
+def test_a_session_that_was_deleted_does_not_go_on(run_asm, tmp_path):
+    ask(run_asm, "first")
+    (first,) = sessions(run_asm)
+    with asm.ActorSystem.start(tmp_path / "var" / "journal", {"mock": asm.ScriptedProvider()}) as system:
+        system.sessions.delete_session(first)
+    told = run_asm("run", "--provider", "mock", "x", "--continue", first)
+    assert told.exit_code == 2
+    assert "was deleted and does not go on; ask without --continue, or choose another one: asm" in told.stderr
+    assert len(told.stderr.splitlines()) == 1
+
+
 # --- Policies and budgets ------------------------------------------------------------------------------------------
 
 

@@ -178,12 +178,43 @@ def test_a_compaction_survives_the_end_of_its_process(talks):
     assert texts(talk) == [GIST]
 
 
-def test_the_provider_goes_on_natively_beside_a_compaction(talks, answers):
+@pytest.mark.parametrize("mode", ["auto", "native"])
+@pytest.mark.parametrize("keep_last", [0, 2])
+def test_a_provider_that_remembers_is_told_the_summary_and_goes_on_from_it(talks, answers, mode, keep_last):
     talk = talks(answers(RememberingProvider))
     talk.ask("one", continuation="auto")
     talk.ask("two", continuation="auto")
-    compact(talk, keep_last=2).get()
-    assert talk.ask("three", continuation="auto").details["continuation"]["used"] == "native"
+    compact(talk, keep_last=keep_last).get()
+    told = talk.ask("three", continuation=mode).details["continuation"]
+    assert told["used"] == "replay"
+    assert "summed up since" in told["reason"]
+    assert len(talk.sent) == keep_last + 2
+    assert talk.ask("four", continuation=mode).details["continuation"]["used"] == "native"
+
+
+def test_a_summary_that_came_while_the_last_run_went_on_is_not_known_to_the_provider(talks, answers):
+    talk = talks(answers(RememberingProvider, delay=1.0), limits=Limits(max_concurrent_runs=2))
+    talk.ask("one", continuation="auto")
+    talk.system.advance(5)
+    summing = compact(talk, keep_last=0)
+    talk.system.advance(0.5)
+    talk.ask("two", continuation="auto")
+    talk.system.advance(5)
+    summing.get()
+    kinds = [kind for kind in talk.system.types(talk.session.id) if kind.endswith(("compacted", "received"))]
+    assert kinds[-2:] == ["transcript_compacted", "message_received"]
+    last = talk.ask("three", continuation="auto")
+    talk.system.advance(5)
+    told = talk.system.run(last.id).details["continuation"]
+    assert (told["used"], "summed up since" in told["reason"]) == ("replay", True)
+
+
+def test_what_a_provider_keeps_itself_is_not_summed_up_and_the_run_says_so(talks, answers):
+    talk = talks(answers(RememberingProvider))
+    talk.ask("one", continuation="auto")
+    opts = {"compact_over_tokens": 1}
+    told = talk.ask("two", continuation="auto", continuation_opts=opts).details["continuation"]
+    assert told == {"mode": "auto", "used": "native", "messages": 0, "not_applied": ["compact_over_tokens"]}
 
 
 # --- Before a run ------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from asm_actors.runs.run import Run, RunStatus
 from asm_actors.transcripts.builder import AWAITING_APPROVAL, FATES
 from asm_actors.transcripts.continuation import continue_from
 from asm_actors.transcripts.reading import read_window
-from tests.continuation.past import PLAIN, Past, rolled_back
+from tests.continuation.past import NATIVE, PLAIN, Past, rolled_back
 
 ANSWER = [("message_streamed", {"content": "an", "delta": "an"}), ("message_received", {"content": "answer"})]
 CALL = {"tool_call_id": "c1", "tool_name": "look", "tool_input": {"at": "x"}}
@@ -118,3 +118,23 @@ def test_what_tells_the_fate_of_messages_makes_none():
     assert (
         not {"message_sent", "tool_call_started", "tool_approval_requested", "transcript_compacted"} & FATES
     )
+
+
+def natively(past, **opts):
+    options = {"continuation": "auto", "continuation_opts": opts}
+    run = Run(id="now", session_id="ses", options=options, from_sequence=past.store.head("ses"))
+    return continue_from(past.store, past.session, run, NATIVE).data
+
+
+@pytest.mark.parametrize("opts", [{"max_messages": 4}, {"before": 99}, {"after": 1}, {"max_chars": 1000}])
+def test_a_provider_goes_on_by_itself_if_options_leave_nothing_out(past, opts):
+    assert natively(past, **opts)["used"] == "native"
+
+
+@pytest.mark.parametrize(
+    "opts", [{"max_messages": 3}, {"before": 7}, {"after": 3}, {"run_id": "r2"}, {"max_chars": 9}]
+)
+def test_one_that_knows_more_than_options_choose_is_sent_what_they_choose(past, opts):
+    found = natively(past, **opts)
+    assert found["used"] == "replay"
+    assert "its options choose a part" in found["reason"]

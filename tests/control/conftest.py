@@ -10,6 +10,7 @@ import pytest
 from asm_actors.errors import AsmError, ErrorCode
 from asm_actors.providers.script import Script, fail, text, tool_call
 from asm_actors.providers.scripted import ScriptedProvider
+from asm_actors.testing.promises import watched_steps
 from asm_actors.testing.system import SimulatedSystem
 from asm_actors.tools.tool import Tool
 
@@ -180,3 +181,11 @@ def _quiet_logs(caplog):
     """Crashes and refusals are the subject here; formatting them is not worth the time."""
     for name in ("pykka", "supervisors.reports", "asm_actors"):
         caplog.set_level(logging.CRITICAL + 1, logger=name)
+
+
+@pytest.fixture(autouse=True)
+def _each_step_leaves_a_session_in_order():
+    """Fail a test in which a session counts or lines up its runs wrongly, if only for a moment."""
+    with watched_steps() as faults:
+        yield
+    assert not faults, faults[:5]

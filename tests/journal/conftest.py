@@ -16,9 +16,9 @@ from asm_actors.journal.cursor_keeper import CursorKeeper
 from asm_actors.journal.memory import MemoryStore
 from asm_actors.journal.subscriber import SubscriptionActor
 from asm_actors.journal.subscription import Pull, Scope
-from asm_actors.starting import make_services
 from asm_actors.services import CURSORS, JOURNAL, SUBSCRIPTIONS
 from asm_actors.sessions.session import Session, SessionStatus
+from asm_actors.starting import make_services
 from supervisors import ChildSpec, DynamicSupervisor, Future, Restart
 from supervisors.testing import Probe, settle
 

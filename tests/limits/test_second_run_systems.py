@@ -89,6 +89,40 @@ def test_after_a_crash_at_any_step_exactly_the_newest_goes_on(steps, mode):
         sim.check_promises()
 
 
+@pytest.mark.parametrize("how", ["cancelled", "timeout", "superseded"])
+@pytest.mark.parametrize("mode", ["interrupt", "rollback"])
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 8, 13])
+def test_what_was_told_to_stop_does_not_go_on_though_its_successor_is_over(steps, mode, how):
+    provider = ScriptedProvider(
+        [Script(text("Hello"), sleep(1), text("!"), stall()), *[Script(text("x"))] * 4]
+    )
+    with SimulatedSystem(steps, providers={"mock": provider}) as sim:
+        session = sim.active_session(second_run=mode)
+        first = sim.manager.submit_run(session.id, "1").id
+        sim.advance(0.5)
+        second = sim.operations.submit_run(session.id, "2", deadline=0.1 if how == "timeout" else None)
+        while not second.is_available:
+            sim.steps(1)
+        second = second.get().id
+        asked = [sim.operations.cancel_run(second)] if how == "cancelled" else []
+        if how == "superseded":
+            asked = [sim.operations.submit_run(session.id, "3")]
+        elif how == "timeout":
+            sim.clock.advance(0.2)
+        while sim.run(second).status not in TERMINAL:
+            sim.steps(1)
+        sim.steps(steps)
+        if how == "superseded" and asked[0].is_available:
+            sim.manager.cancel_run(asked[0].get().id)
+        sim.kill()
+        finished(sim, session.id)
+        assert sim.run(first).status == "cancelled"
+        assert "superseded by" in end_of(sim, first).data["reason"]
+        assert (end_of(sim, first).data.get("rolled_back") is True) is (mode == "rollback")
+        assert "superseded" not in sim.run(first).details
+        sim.check_promises()
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("what", ["run", "session"])
 def test_a_crash_of_the_one_that_is_to_stop_does_not_keep_the_new_one(what, seed):

@@ -10,6 +10,9 @@ from asm_actors.errors import AsmError
 from asm_actors.events import Event, EventType, shape_warnings
 from asm_actors.policies.approval import Approval, ApprovalRequest, GrantScope, fingerprint
 from asm_actors.policies.approvals import ApprovalBook
+from asm_actors.policies.evaluator import Evaluator
+from asm_actors.policies.policy import Policy
+from asm_actors.policies.rulings import Allow, AskApproval, Deny
 
 SECOND = 1_000_000
 
@@ -251,3 +254,31 @@ def test_likeness_does_not_depend_on_the_order_of_keys():
         "t", {"b": {"y": 2, "x": 1}, "a": 1}
     )
     assert fingerprint("t", {"a": 1}) != fingerprint("t", {"a": True})
+
+
+# --- A grant that stands, under another policy ------------------------------------------------------------------
+
+ASKS = {"tool_rules": {"ask": ["bash"]}}
+DENIES = {"tool_rules": {"deny": ["bash"]}}
+BOTH = {"tool_rules": {"ask": ["bash"], "deny": ["bash"]}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "judge", "ruling"),
+    [
+        (ASKS, ASKS, Allow),
+        (ASKS, DENIES, Deny),
+        (ASKS, BOTH, Deny),
+        (ASKS, DENIES | {"on_violation": "request_approval"}, AskApproval),
+        (DENIES | {"on_violation": "request_approval"}, DENIES | {"on_violation": "request_approval"}, Allow),
+        (DENIES | {"on_violation": "request_approval"}, DENIES, Deny),
+        (DENIES | {"on_violation": "request_approval"}, BOTH | {"on_denied": "fail"}, Deny),
+    ],
+)
+def test_a_grant_for_the_session_allows_what_was_asked_and_no_more(story, asked, judge, ruling):
+    run = story(Policy(**asked))
+    run.ask("c1", cmd="ls")
+    run.grant("c1", scope="session")
+    fact = run.book.about("run_2", "c9", "bash", {"cmd": "ls"})
+    assert fact.standing is not None
+    assert type(Evaluator(Policy(**judge)).observe(fact, 0).about_call) is ruling

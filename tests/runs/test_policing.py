@@ -151,7 +151,9 @@ def test_when_it_is_over_the_run_is_stopped_wherever_it_stands(policed, phase, e
     if phase == "stopping":
         assert effects == []
     elif phase == "parked":
-        assert core.end(effects).error.code is ErrorCode.POLICY_VIOLATION
+        error = core.end(effects).error
+        assert error.code is ErrorCode.POLICY_VIOLATION
+        assert error.message == "the 5000 ms that policy default allows are over"
     else:
         found = core.to_provider(effects) + [type(effect) for effect in core.of(effects, fx.StopTools)]
         assert found == [ends_by]

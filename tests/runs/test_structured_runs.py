@@ -19,7 +19,7 @@ class City:
     """What is asked for."""
 
     name: str
-    people: int = 0
+    people: int = attrs.field(default=0, validator=attrs.validators.ge(0))
 
 
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
@@ -60,6 +60,14 @@ def test_the_answer_is_the_results_object(store):
         assert sim.run(result.run_id).details["object"] == {"name": "Bern"}
         assert model.requests[0].output_schema == SCHEMA
         sim.check_promises()
+
+
+def test_the_validators_of_a_class_are_asked_of_the_model():
+    model = Model('{"name": "Bern", "people": -1}', '{"name": "Bern", "people": 1}')
+    with system(model) as sim:
+        result = sim.manager.await_run(submit(sim, output_schema=City).id)
+        assert result.object_as(City) == City("Bern", 1)
+        assert "people: -1 is less than the minimum of 0" in model.requests[1].messages[2]["content"]
 
 
 def test_a_class_says_what_is_asked_for_and_the_answer_becomes_one():

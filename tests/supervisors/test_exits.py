@@ -73,3 +73,12 @@ def test_a_reason_cannot_be_changed():
 def test_all_public_names_exist_and_are_documented():
     for name in exits.__all__:
         assert getattr(exits, name).__doc__
+
+
+class UnspeakableError(Exception):
+    def __repr__(self):
+        raise RuntimeError("it cannot be shown")
+
+
+def test_a_crash_by_what_cannot_be_shown_is_named_by_its_type():
+    assert describe(Crashed(UnspeakableError())) == "crashed: UnspeakableError (it cannot be shown)"

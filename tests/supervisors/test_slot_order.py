@@ -82,12 +82,6 @@ def test_what_was_removed_out_of_order_does_not_pile_up():
 # --- Rates ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rate", [0, -1, True, "1", float("inf"), float("nan"), 5e-324, 10**400])
-def test_what_is_no_rate_is_refused(rate):
-    with pytest.raises(ValueError, match="a rate must be"):
-        Rate(rate)
-
-
 def test_a_full_bucket_gives_its_burst_at_once_and_then_one_for_each_step():
     bucket = TokenBucket(Rate(2.0, 3))
     taken = []
@@ -134,7 +128,8 @@ def test_in_any_stretch_of_time_there_are_no_more_than_the_rate_and_the_burst(pe
 
 
 @pytest.mark.parametrize(
-    "fields", [(0,), (-1,), (float("inf"),), (True,), ("1",), (1, 0), (1, 1.5), (1, True)]
+    "fields",
+    [(0,), (-1,), (float("inf"),), (True,), ("1",), (5e-324,), (10**400,), (1, 0), (1, 1.5), (1, True)],
 )
 def test_what_is_no_rate_is_refused(fields):
     with pytest.raises(ValueError, match="must be"):

@@ -169,7 +169,9 @@ def test_a_time_longer_than_any_clock_is_as_long_as_can_be(o, value):
     assert [event.run_id for event in events] == [run.id]
     o.gate.open()
     assert o.manager.await_run(run.id, timeout=value).output["content"] == "so far and more"
-    assert o.system.session(session.id).ask(messages.GetSession(), timeout=value).status == "active"
+    assert (
+        waited(o, o.system.session(session.id).ask)(messages.GetSession(), timeout=value).status == "active"
+    )
     assert o.manager.drain(timeout=value).orphans == ()
 
 

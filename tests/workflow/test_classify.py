@@ -35,8 +35,15 @@ def test_every_code_has_its_action(code):
 
 def test_a_code_alone_will_do():
     assert classify_error("provider_timeout").recommended_action is RecommendedAction.RETRY
-    with pytest.raises(ValueError, match="no error code"):
-        classify_error("no_such_code")
+
+
+@pytest.mark.parametrize(
+    "odd", ["no_such_code", "", 5, None, {}, object()], ids=lambda odd: type(odd).__name__
+)
+def test_what_is_no_error_and_no_code_is_refused(odd):
+    with pytest.raises(AsmError) as caught:
+        classify_error(odd)
+    assert caught.value.code is ErrorCode.VALIDATION_ERROR
 
 
 def test_whoever_raised_it_may_know_that_a_retry_helps():

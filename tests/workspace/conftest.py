@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import select
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 
 from asm_actors.workspace.config import WorkspaceConfig
 from asm_actors.workspace.workspace import open_workspace
+
+LOCAL = ("-c", "protocol.file.allow=always")
 
 
 class Repo:
@@ -84,6 +87,27 @@ class Repo:
             "config": self.git("config", "--local", "--list"),
         }
 
+    def files(self):
+        """Everything in the directory but the insides of repositories."""
+        return {
+            path: found
+            for path, found in self.look().items()
+            if b"/.git/" not in b"/" + path and not (path.endswith(b"/.git") and not found[2])
+        }
+
+    def wreck(self):
+        """Change everything in the work tree, but for its repository."""
+        for path in list(self.root.iterdir()):
+            if path.name == ".git":
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        self.write("code.py/now/a/folder.txt", "new\n")
+        self.write("new.txt", "new\n", 0o755)
+        self.git("add", "new.txt")
+
     def open(self, **config):
         context = {
             name: config.pop(name) for name in ("artifacts", "stop", "now", "new_name") if name in config
@@ -149,6 +173,51 @@ def repo(new_repo):
     made.write(".gitignore", "*.log\nbuild/\n")
     made.commit()
     return made
+
+
+@pytest.fixture
+def inside(repo):
+    """Gives a repository inside; makes it if there is none."""
+
+    def give(path, *, is_new=True):
+        made = type(repo)(repo.root / path, repo.environment)
+        if is_new:
+            made.root.mkdir(parents=True)
+            made.git("init", "-q", "-b", "main", ".")
+        made.git("config", "user.name", "somebody")
+        made.git("config", "user.email", "somebody@example.org")
+        return made
+
+    return give
+
+
+@pytest.fixture
+def nested(inside):
+    """A repository that the one around it does not track: a commit, something staged, something untracked."""
+    made = inside("theirs")
+    made.write("code.py", "committed\n")
+    made.write("run.sh", "#!/bin/sh\n", 0o755)
+    made.write(".gitignore", "*.log\n")
+    made.commit()
+    made.write("code.py", "staged\n")
+    made.git("add", "code.py")
+    made.write("code.py", "not staged\n")
+    made.write("notes/untracked.txt", "mine\n", 0o600)
+    made.write("old.log", "ignored\n")
+    (made.root / "link").symlink_to("code.py")
+    return made
+
+
+@pytest.fixture
+def submodule(repo, new_repo, inside):
+    """A submodule that is checked out, clean."""
+    library = new_repo("library")
+    library.write("code.py", "committed\n")
+    library.write("run.sh", "#!/bin/sh\n", 0o755)
+    library.commit()
+    repo.git(*LOCAL, "submodule", "add", "-q", str(library.root), "vendor")
+    repo.commit("submodule")
+    return inside("vendor", is_new=False)
 
 
 @pytest.fixture

@@ -134,6 +134,35 @@ def test_any_edits_of_a_directory_are_taken_back(folder, first, second, third):
     _check(folder, "hash", first, second, third)
 
 
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(first=EDITS, second=EDITS)
+def test_any_edits_of_a_repository_inside_are_taken_back(folder, first, second):
+    with tempfile.TemporaryDirectory(dir=folder.root) as name:
+        outer = type(folder)(Path(name) / "work", folder.environment)
+        inner = type(folder)(outer.root / "x/in", folder.environment)
+        for repo in (outer, inner):
+            repo.root.mkdir(parents=True)
+            repo.git("init", "-q", "-b", "main")
+            repo.git("config", "user.name", "somebody")
+            repo.git("config", "user.email", "somebody@example.org")
+            repo.write(".gitignore", "*.log\n")
+            repo.write("b", "committed\n", 0o755)
+        for repo in (inner, outer):
+            repo.commit()
+        workspace = outer.open(include_ignored=True)
+        taken = []
+        for edits in (first, second):
+            for edit in edits:
+                _edit(inner, True, *edit)
+            taken.append(((outer.files(), inner.told()), workspace.snapshot()))
+        for state, snapshot in (taken[0], taken[1], taken[0]):
+            assert workspace.rollback(snapshot).not_restored == ()
+            assert (outer.files(), inner.told()) == state
+        for _, snapshot in taken:
+            workspace.release(snapshot)
+        assert inner.git("for-each-ref", "refs/asm") == ""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(8))
 @pytest.mark.parametrize("strategy", ["git", "hash"])

@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from asm_actors.errors import AsmError, ErrorCode
-from asm_actors.workspace.snapshot import ChangeKind, Snapshot
+from asm_actors.workspace.snapshot import Snapshot
 from asm_actors.workspace.watching import Stop
 
 
@@ -491,74 +491,7 @@ def test_a_sparse_work_tree_stays_sparse(repo):
     _restores(repo, lambda repo: repo.write("folder/inner.txt", "changed\n"))
 
 
-# --- Repositories inside ---------------------------------------------------------------------------------------------
-
-
-def test_submodules_are_left_alone_and_their_commit_is_told(repo, new_repo):
-    library = new_repo("library")
-    library.write("code.py")
-    library.commit()
-    repo.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(library.root), "vendor")
-    repo.commit("submodule")
-    repo.write("vendor/code.py", "work in progress\n")
-    inner = type(repo)(repo.root / "vendor", repo.environment)
-    workspace = repo.open()
-    snapshot = workspace.snapshot()
-    repo.write("vendor/more.py", "later\n")
-    repo.write("kept.txt", "changed\n")
-    rollback = workspace.rollback(snapshot)
-    assert (repo.root / "vendor/more.py").exists()
-    assert (repo.root / "vendor/code.py").read_text() == "work in progress\n"
-    assert (repo.root / "kept.txt").read_text() == "kept\n"
-    assert rollback.not_restored == ()
-    inner.git("config", "user.name", "somebody")
-    inner.git("config", "user.email", "somebody@example.org")
-    inner.commit("moved on")
-    change = workspace.diff(snapshot, workspace.snapshot()).changes[0]
-    assert (change.path, change.kind, change.old_mode) == ("vendor", ChangeKind.MODIFIED, "160000")
-    assert workspace.rollback(snapshot).not_restored == ("vendor",)
-
-
-def test_a_submodule_that_was_not_there_yet_is_empty_again(repo, new_repo):
-    library = new_repo("library")
-    library.write("code.py")
-    library.commit()
-    repo.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(library.root), "vendor")
-    repo.commit("submodule")
-    repo.git("submodule", "deinit", "-q", "-f", "vendor")
-    files = repo.look()
-    workspace = repo.open()
-    snapshot = workspace.snapshot()
-    repo.git("-c", "protocol.file.allow=always", "submodule", "update", "-q", "--init")
-    workspace.rollback(snapshot)
-    assert repo.look() == files
-
-
-def test_a_repository_inside_is_left_alone_and_one_that_came_later_is_removed(repo, new_folder):
-    def nested(path):
-        (repo.root / path).mkdir(parents=True)
-        repo.git("init", "-q", cwd=repo.root / path)
-        repo.write(f"{path}/file.txt", "first\n")
-
-    nested("theirs")
-    workspace = repo.open()
-    snapshot = workspace.snapshot()
-    repo.write("theirs/file.txt", "second\n")
-    repo.write("theirs/more.txt", "second\n")
-    nested("later/one")
-    repo.git("init", "-q", cwd=repo.root / "folder")
-    repo.write("folder/inner.txt", "changed\n")
-    repo.write("folder/more.txt", "later\n")
-    rollback = workspace.rollback(snapshot)
-    assert (repo.root / "theirs/file.txt").read_text() == "second\n" and (
-        repo.root / "theirs/more.txt"
-    ).exists()
-    assert not (repo.root / "later").exists()
-    assert sorted(path.name for path in (repo.root / "folder").iterdir()) == ["inner.txt"]
-    assert (repo.root / "folder/inner.txt").read_text() == "inner\n"
-    assert rollback.not_restored == ()
-    shutil.rmtree(repo.root / "theirs")
-    assert workspace.rollback(snapshot).not_restored == ("theirs",)
+# --- Pipes and sockets ------------------------------------------------------------------------------------------------
 
 
 def test_pipes_and_sockets_are_left_alone_and_removed_if_they_came_later(repo):
@@ -651,16 +584,16 @@ def test_a_file_that_changes_during_the_snapshot_is_kept_as_it_was_at_some_time(
 
 
 def test_a_file_that_goes_during_the_snapshot_is_left_out(repo, monkeypatch):
-    from asm_actors.workspace import git_backend
+    from asm_actors.workspace import git_worktree
 
-    real = git_backend.scan
+    real = git_worktree.scan
 
     def scan(*args, **options):
         found = real(*args, **options)
         (repo.root / "kept.txt").unlink(missing_ok=True)
         return found
 
-    monkeypatch.setattr(git_backend, "scan", scan)
+    monkeypatch.setattr(git_worktree, "scan", scan)
     workspace = repo.open()
     before = workspace.snapshot()
     assert "kept.txt" in repo.git("ls-tree", "-r", "HEAD")
