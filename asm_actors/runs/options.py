@@ -76,7 +76,9 @@ class RunOptions(TypedDict, total=False):
     fits, alone or in one fenced block; it stands in the result's ``object``, and `RunResult.object_as` makes an
     instance of it. A run whose answers never fit fails with ``invalid_format``. Of a class only its schema is kept, so
     only what that says is asked of the model: attrs validators such as ``gt``, ``in_``, ``max_len`` and ``matches_re``
-    (`tools.validators` has all of them), and no validators of one's own, converters and ``__post_init__``."""
+    (`tools.validators` has all of them), and no validators of one's own, converters and ``__post_init__``. A
+    ``pattern`` is matched by `re`, which holds up everything else meanwhile: keep away from nested repetitions such as
+    ``(a+)+``."""
     max_output_retries: int | None
     """How many times the model is told what is wrong with an answer that does not fit; by default 2."""
     priority: int | None

@@ -61,7 +61,8 @@ class ProviderOperations(Carrying):
 
         Raises:
             ConcurrencyError: ``invalid_operation``: there is nothing to sum up, or the session is not active;
-                ``max_runs_exceeded``.
+                ``max_runs_exceeded``. Behind a run that is under way it waits for the end of that, and is on record as
+                a failed run if there is nothing to sum up then.
             ValidationError: An argument is malformed.
             ResourceError: ``session_not_found``.
             AsmError: How the run ended, if it did not complete.
