@@ -33,6 +33,7 @@ from asm_actors.providers.items import (
     TurnStarted,
     Usage,
 )
+from asm_actors.serialization import invalid
 
 __all__ = [
     "ACTS",
@@ -127,7 +128,13 @@ def thinking(content: str) -> ThinkingDelta:
 
 
 def tool_call(call_id: str, name: str, arguments: Mapping[str, Any] = EMPTY) -> ToolCallStarted:
-    """Call a tool. Without a :func:`tool_result` the host is to run it: the turn stops for ``tool_use``."""
+    """Call a tool. Without a :func:`tool_result` the host is to run it: the turn stops for ``tool_use``.
+
+    Raises:
+        ValidationError: the arguments are no map.
+    """
+    if not isinstance(arguments, Mapping):
+        raise invalid("arguments", "must be a map", arguments)
     return ToolCallStarted(call_id, name, arguments)
 
 

@@ -63,7 +63,7 @@ def session_options(given: Mapping[str, Any], known_tools: Collection[str] | Non
         if value is None or name in _TOGETHER:
             continue
         if name == "second_run":
-            if value not in SECOND_RUN:
+            if not isinstance(value, str) or value not in SECOND_RUN:
                 raise invalid(name, f"must be one of {', '.join(SECOND_RUN)}", value)
             options[name] = str(value)
         elif name == "run_options":

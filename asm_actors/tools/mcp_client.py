@@ -149,7 +149,7 @@ class ThreadedConnection:
                     await process.over.wait()
                 finally:
                     self._client = None
-        except Exception as error:
+        except Exception as error:  # the package and the server raise whatever they like
             await _to_its_end(process.stop())
             text = f"cannot be used: {self._said(error)}; it {process.how_it_ended()}"
             raise server_error(self._name, text) from error

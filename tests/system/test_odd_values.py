@@ -10,6 +10,7 @@ import pytest
 import asm_actors as asm
 from asm_actors import AsmError, ErrorCode
 from asm_actors.providers.script import Script, crash, text, tool_call
+from asm_actors.sessions.options import session_options
 from asm_actors.testing.system import SimulatedSystem
 
 
@@ -154,3 +155,21 @@ def test_an_argument_whose_class_refuses_it_in_such_a_way_is_the_models_fault():
         assert result.output["content"] == "Done."
         (failed,) = [event for event in result.events if event.type == "tool_call_failed"]
         assert "one: UnspeakableError" in failed.data["error"]["message"]
+
+
+def test_arguments_of_a_scripted_call_that_are_no_map_are_refused_where_it_is_written():
+    with pytest.raises(AsmError) as caught:
+        tool_call("call_1", "look", [1])
+    assert caught.value.code is ErrorCode.VALIDATION_ERROR
+
+
+def test_what_a_second_run_does_is_named_by_a_text():
+    class Odd:
+        def __eq__(self, other):
+            raise RuntimeError
+
+        __hash__ = None
+
+    with pytest.raises(AsmError) as caught:
+        session_options({"second_run": Odd()})
+    assert caught.value.code is ErrorCode.VALIDATION_ERROR
